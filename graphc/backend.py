@@ -1,0 +1,150 @@
+"""The protocol between core and back ends, number 1.
+
+Core checks a program, runs the pipeline and hands over a canonical one: forms resolved, broadcasts
+and casts explicit, ops by name with normalised attributes, formulas as trees of scalar primitives.
+A back end answers with an executable. It imports `graphc.ir`, `graphc.dims`, `graphc.errors`, this
+file and the rewrite driver, and never the user-facing language; core imports no back end.
+
+Back ends are found through the entry-point group ``graphc.backends``, or handed in as objects.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from importlib.metadata import EntryPoint, entry_points
+from pathlib import Path
+from typing import Protocol, runtime_checkable
+
+import numpy as np
+import numpy.typing as npt
+
+from graphc.errors import BackendError
+from graphc.ir import Program
+
+PROTOCOL = 1
+GROUP = "graphc.backends"
+
+Array = npt.NDArray[np.generic]
+Missing = Sequence[tuple[str, str]]
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """What a compile asks of a back end.
+
+    Attributes:
+        exact: switch off every move across ops that changes rounding.
+        tune_for: sizes of named dimensions that may guide choices, and nothing else.
+    """
+
+    exact: bool = False
+    tune_for: Mapping[str, int] = field(default_factory=dict)
+
+
+@runtime_checkable
+class Executable(Protocol):
+    """A program, ready to run, with states of its own.
+
+    States begin as zeros. Arrays are C-contiguous, aligned, of exactly the program's dtypes.
+    """
+
+    def call(
+        self, function: str, arrays: Sequence[Array], dims: Mapping[str, int]
+    ) -> list[Array]:
+        """Run a function and return fresh arrays, one for each of its outputs.
+
+        A call completes or leaves every state as it was. Inputs are never modified or kept.
+
+        Errors: IndexRangeError for a computed index outside its axis; SizeError for memory
+        """
+        ...
+
+    def read(self, state: str) -> Array:
+        """Return a state as a fresh array in the logical layout."""
+        ...
+
+    def write(self, state: str, array: Array) -> None:
+        """Set a state from an array in the logical layout."""
+        ...
+
+    def export(self, folder: Path) -> None:
+        """Write a standalone module into an empty folder."""
+        ...
+
+    @property
+    def report(self) -> Mapping[str, object]:
+        """What there is to tell: source files by name, cache hit or not, compiler, sizes."""
+        ...
+
+
+@runtime_checkable
+class Backend(Protocol):
+    """What turns programs into executables."""
+
+    @property
+    def name(self) -> str:
+        """The word that ``backend=`` takes."""
+        ...
+
+    @property
+    def protocol(self) -> int:
+        """The number of the protocol that it was written for."""
+        ...
+
+    def missing(self, program: Program) -> Missing:
+        """Return ``(op, why)`` for what it cannot run of a program; empty if all."""
+        ...
+
+    def build(self, program: Program, options: Options) -> Executable:
+        """Turn a canonical program into an executable.
+
+        Errors: CompilerError where a compiler is needed and missing or failing
+        """
+        ...
+
+    def describe(self) -> Mapping[str, str]:
+        """Return what ``graphc doctor`` prints of it: what it found and what to install."""
+        ...
+
+
+def installed() -> dict[str, EntryPoint]:
+    """Return the entry points of the back ends that are installed, by name."""
+    return {e.name: e for e in sorted(entry_points(group=GROUP), key=lambda e: e.name)}
+
+
+def find(backend: str | Backend) -> Backend:
+    """Return a back end by name, or an object that is one.
+
+    Errors: BackendError if there is none of that name, it does not load, or it speaks another
+        protocol
+    """
+    found = _loaded(backend) if isinstance(backend, str) else backend
+    number = getattr(found, "protocol", None)
+    name = getattr(found, "name", type(found).__name__)
+    if number is None or not isinstance(found, Backend):
+        lacking = [m for m in ("name", "protocol", "missing", "build", "describe")
+                   if not hasattr(found, m)]
+        raise BackendError(f"{name!r} is no back end: it has no {', '.join(lacking)}")
+    if number != PROTOCOL:
+        raise BackendError(
+            f"the back end {name!r} speaks protocol {number}, this graphc speaks {PROTOCOL}",
+            hint="install versions of both that agree",
+        )
+    return found
+
+
+def _loaded(name: str) -> Backend:
+    known = installed()
+    if name not in known:
+        names = ", ".join(known) or "none"
+        raise BackendError(
+            f"there is no back end {name!r}; installed: {names}",
+            hint="pip install the package that brings it, or pass the back end as an object",
+        )
+    try:
+        loaded: Backend = known[name].load()
+    except (ImportError, AttributeError) as error:
+        raise BackendError(f"the back end {name!r} does not load: {error}") from error
+    return loaded
+

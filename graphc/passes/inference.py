@@ -1,0 +1,41 @@
+"""The test form of a graph: phases choose their second value, owned updates fall away.
+
+Knows no layer by name.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from graphc.errors import FormError
+from graphc.ir import Node
+from graphc.ops import phase
+from graphc.passes import rewrite
+
+
+def inference(roots: Iterable[Node]) -> dict[Node, Node]:
+    """Return what each node becomes in the test form.
+
+    Promises: no phase and no owned update is reached any more.
+    Errors:   FormError where a derivative of the training form goes through a phase.
+    """
+    return rewrite.rewritten(roots, (_test_value, _plain_value, _refuse_derivative))
+
+
+def _test_value(node: Node) -> Node | None:
+    return node.inputs[1] if node.op is phase.PHASE else None
+
+
+def _plain_value(node: Node) -> Node | None:
+    return node.inputs[0] if node.op is phase.WITH_UPDATE else None
+
+
+def _refuse_derivative(node: Node) -> Node | None:
+    if node.op is not phase.TRAINING_ONLY:
+        return None
+    raise FormError(
+        "the test form reaches a derivative of the training form, through "
+        f"{node.inputs[0].note.path or 'a phase'}",
+        where=node.note.where,
+        hint="write training=True, or derive gx.inference(loss)",
+    )
