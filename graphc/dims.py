@@ -178,14 +178,13 @@ def exact_divide(a: Dim, b: Dim) -> Dim | None:
     return canonical(quotient)
 
 
-def window_count(extent: Dim, window: int, stride: int, *, ceil_mode: bool = False) -> Dim:
+def window_count(extent: Dim, window: int, stride: int) -> Dim:
     """Return how many windows fit: ``floor((extent - window) / stride) + 1``.
 
     Units:  extent (padding included), window (dilation included) and stride in elements
     Source: Dumoulin & Visin 2016, relationship 6
     """
-    room = add(extent, -window)
-    return add(ceil_divide(room, stride) if ceil_mode else floor_divide(room, stride), 1)
+    return add(floor_divide(add(extent, -window), stride), 1)
 
 
 def names(*shapes: Sequence[Dim]) -> tuple[str, ...]:

@@ -102,7 +102,17 @@ class WeightsError(GraphcError):
 
 
 class CompilerError(GraphcError):
-    """A C compiler that is missing, fails, or takes too long."""
+    """A C compiler that is missing, fails, or takes too long.
+
+    Attributes:
+        missing: there is none at all, so that another back end may run instead.
+    """
+
+    missing = False
+
+
+class RenderError(GraphcError):
+    """A picture that cannot be drawn: no Graphviz engine, one that fails, or no such form."""
 
 
 class BackendError(GraphcError):

@@ -192,14 +192,25 @@ def _times(g: Node, partial: sympy.Expr, node: Node, i: int) -> Node | None:
     if partial.is_Number:
         return apply(MULTIPLY, g, filled(float(partial), g))
     suffix = "'" if len(node.inputs) == 1 else f"'{i}"
-    name = f"{made.name}{suffix}"
     used = [s for s in values if partial.has(s)]
     if isinstance(partial, scalar.where):
-        factor = sympy.Symbol("g", real=True)
-        chosen = Formula(name, (factor, *used), _distribute(factor, partial))
+        factor = _fresh("g", used)
+        chosen = _local(f"{made.name}{suffix}", (factor, *used), _distribute(factor, partial))
         return apply(chosen, g, *(values[s] for s in used))
-    local = Formula(name, tuple(used), partial)
+    local = _local(f"{made.name}{suffix}", tuple(used), partial)
     return apply(MULTIPLY, g, apply(local, *(values[s] for s in used)))
+
+
+def _local(name: str, arguments: tuple[sympy.Symbol, ...], expr: sympy.Expr) -> Formula:
+    """Return a formula in which the value of another, an argument here, is no longer RESULT."""
+    value = _fresh("v", arguments)
+    renamed = tuple(value if s == RESULT else s for s in arguments)
+    return Formula(name, renamed, expr.xreplace({RESULT: value}))
+
+
+def _fresh(letter: str, taken: Sequence[sympy.Symbol]) -> sympy.Symbol:
+    names = (letter, *(f"{letter}{k}" for k in range(len(taken))))
+    return next(s for s in (sympy.Symbol(n, real=True) for n in names) if s not in taken)
 
 
 def _distribute(factor: sympy.Symbol, expr: sympy.Expr) -> sympy.Expr:

@@ -47,15 +47,12 @@ def pooling(node: Node) -> Pool:
 
 def output_extent(extent: Dim, pool: Pool, axis: int) -> Dim:
     """Return how many windows stand along an axis (0 for H, 1 for W)."""
-    pads, k, s = pool.padding[axis], pool.kernel[axis], pool.stride[axis]
-    padded = dims.add(extent, *pads)
-    count = dims.window_count(padded, k, s, ceil_mode=pool.ceil_mode)
+    (low, high), k, s = pool.padding[axis], pool.kernel[axis], pool.stride[axis]
     if not pool.ceil_mode:
-        return count
-    # The last window may not start in the right padding (the rule of PyTorch and Caffe).
-    last_start = dims.multiply(dims.add(count, -1), s)
-    beyond = dims.at_least(last_start, dims.add(extent, pads[0]))
-    return dims.add(count, -1) if beyond else count
+        return dims.window_count(dims.add(extent, low, high), k, s)
+    # The last window may not start in the right padding (the rule of PyTorch and Caffe): of the
+    # counts ceil((padded - k) / s) + 1 and ceil((extent + low) / s), the smaller.
+    return dims.ceil_divide(dims.add(extent, low + min(high - k + s, 0)), s)
 
 
 def _images(name: str, x: Node, pool: Pool) -> Shape:

@@ -10,7 +10,7 @@ import os
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
-from graphc import printer, verify
+from graphc import dims, ir, printer, verify
 from graphc.ir import Program
 from graphc.passes.bind import bind
 from graphc.passes.fold import fold
@@ -44,6 +44,25 @@ def canonical(
         _look(program, number, change.__name__)
     verify.verify(program, after="the last pass")
     return program
+
+
+def conditions(
+    program: Program, sizes: Mapping[str, int] | None = None
+) -> dict[str, list[dims.Condition]]:
+    """Return, for each function, the claims on sizes that only a call can decide.
+
+    They are those of the program as declared, in each function's form: a pass may take away the
+    node that made a claim, and the claim must still hold.
+    """
+    resolved = resolve(bind(program, sizes) if sizes else program)
+    found = {}
+    for function in resolved.functions:
+        with dims.collecting() as claims:
+            for node in ir.topological(function.roots):
+                with ir.noting_as(node.note):
+                    node.op.infer(node.inputs, node.attrs)
+        found[function.name] = list(dict.fromkeys(claims))
+    return found
 
 
 def _called(name: str, change: Pass) -> Pass:

@@ -23,9 +23,9 @@ Array = np.ndarray[Any, Any]
 RUNTIME = Path(__file__).parents[2] / "backends" / "graphc_c" / "runtime"
 COMPILER = next((path for name in ("cc", "gcc", "clang") if (path := shutil.which(name))), None)
 
-# The strictest flags and the ones that the back end uses for contractions: both must be right.
+# Plain C11 and what the back end uses for contractions: both must be right.
 VARIANTS = {
-    "portable": ["-O1", "-ffp-contract=off"],
+    "portable": ["-O1", "-ffp-contract=off", "-DGX_NO_VECTORS"],
     "native": ["-O3", "-march=native", "-ffp-contract=fast"],
 }
 WARNINGS = ["-Wall", "-Wextra", "-Werror", "-pedantic"]
@@ -72,7 +72,7 @@ UNARY = [*SIGNS, "floor", "sqrt", *ROUNDED]
 
 # Greatest error of a rounded function in units of the last place; the headers state the float32
 # ones (measured over every float32), the C library's are within 1 but for composed functions.
-ULP = {"f32": 2.5, "f64": 4.0}
+ULP = {"f32": 2.7, "f64": 4.0}
 
 
 def _wrappers() -> Iterator[str]:
@@ -95,7 +95,8 @@ def _wrappers() -> Iterator[str]:
         yield f"void {name}_{to}(int64_t n, const {C_TYPES[s]} *a, {C_TYPES[to]} *out) {{"
         yield f"  for (int64_t i = 0; i < n; i++) out[i] = gx_{name}_{to}(a[i]); }}"
     for s, t in C_TYPES.items():
-        yield f"void where_{s}(int64_t n, const uint8_t *c, const {t} *a, const {t} *b, {t} *out) {{"
+        arguments = f"int64_t n, const uint8_t *c, const {t} *a, const {t} *b, {t} *out"
+        yield f"void where_{s}({arguments}) {{"
         yield f"  for (int64_t i = 0; i < n; i++) out[i] = gx_where_{s}(c[i], a[i], b[i]); }}"
         names = {"b": [("max", t), ("argmax", "int64_t")]}.get(
             s, [("sum", t), ("max", t), ("argmax", "int64_t")]
@@ -306,7 +307,7 @@ def _truth(name: str, x: float) -> float:
     function: Callable[[float], float] = {"sigmoid": _sigmoid, "softplus": _softplus}.get(
         name
     ) or getattr(math, name)
-    if x != x or (name in ("sin", "cos") and math.isinf(x)):
+    if math.isnan(x) or (name in ("sin", "cos") and math.isinf(x)):
         return math.nan
     if name in ("log", "log1p") and x <= -(name == "log1p"):
         return -math.inf if x == -(name == "log1p") else math.nan

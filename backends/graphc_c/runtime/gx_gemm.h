@@ -8,7 +8,8 @@
  *   a[i, p] = a[i * a_row + p * a_col],  b[p, j] = b[p * b_row + j * b_col]
  *
  * Any strides, any sizes from 0 on; c overlaps neither a, b nor work. Compile
- * with -ffp-contract=fast: without it no multiply-add is fused.
+ * with -ffp-contract=fast: without it no multiply-add is fused. Tiles use the
+ * vector extensions of GCC and clang; GX_NO_VECTORS asks for plain C11.
  */
 #ifndef GX_GEMM_H
 #define GX_GEMM_H

@@ -18,7 +18,7 @@ typedef struct {
   int64_t row, col;
 } GX_NAME(matrix);
 
-#if defined(__GNUC__)
+#if defined(__GNUC__) && !defined(GX_NO_VECTORS)
 
 /* Unaligned, since the rows of an unpacked matrix start anywhere. */
 typedef GX_REAL GX_NAME(vector)
@@ -97,7 +97,7 @@ static inline void GX_NAME(tile_of)(int rows, int vectors, int64_t depth,
 #undef GX_TILE_CASE
 }
 
-#else /* plain C11 */
+#else /* plain C11, for any compiler or on demand */
 
 static inline void GX_NAME(tile_of)(int rows, int vectors, int64_t depth,
                                     const GX_REAL *const *a, int64_t a_col,

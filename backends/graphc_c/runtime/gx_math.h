@@ -1,4 +1,4 @@
-/* float32 exp, expm1, log, log1p, tanh, sigmoid, softplus without branches.
+/* float32 exp, expm1, log, log1p, tanh, sigmoid, softplus, erf, branch-free.
  *
  * Holds polynomial forms that a compiler can vectorise inside a plain loop; a
  * call of the C library for each lane is 30 times slower. Knows no arrays and
@@ -46,15 +46,16 @@ static inline float gx_with_sign_f32(float y, float x) {
   return gx_from_bits_f32(gx_bits_f32(y) | (gx_bits_f32(x) & GX_F32_SIGN));
 }
 
-/* 2**n for -126 <= n <= 127; any other n gives some float. */
-static inline float gx_power_of_two_f32(int32_t n) {
-  return gx_from_bits_f32(((uint32_t)n + 127u) << 23);
+/* 2**n for -126 <= n <= 127, taken modulo 2**32; any other n, such as a NaN
+ * leaves behind, gives some float. */
+static inline float gx_power_of_two_f32(uint32_t n) {
+  return gx_from_bits_f32((n + 127u) << 23);
 }
 
 /* Split x = n ln 2 + r with |r| <= 0.35 and return expm1(r). |x| < 2**21; the
  * addition of 1.5 * 2**23 rounds to an integer and leaves it in the low bits.
  * ln 2 is split so that n times its first part is exact. */
-static inline float gx_exp_parts_f32(float x, int32_t *n) {
+static inline float gx_exp_parts_f32(float x, uint32_t *n) {
   const float magic = 0x1.8p23f;
   float shifted = x * 0x1.715476p0f + magic;
   float whole = shifted - magic;
@@ -65,7 +66,7 @@ static inline float gx_exp_parts_f32(float x, int32_t *n) {
   p = p * r + 4.1665795894e-2f;
   p = p * r + 1.6666665459e-1f;
   p = p * r + 5.0000001201e-1f;
-  *n = (int32_t)(gx_bits_f32(shifted) - gx_bits_f32(magic));
+  *n = gx_bits_f32(shifted) - gx_bits_f32(magic);
   return p * r * r + r;
 }
 
@@ -73,18 +74,18 @@ static inline float gx_exp_parts_f32(float x, int32_t *n) {
 static inline float gx_exp_f32(float x) {
   float a = gx_choose_f32(x > 89.0f, 89.0f, x);
   a = gx_choose_f32(a < -104.0f, -104.0f, a);
-  int32_t n;
+  uint32_t n;
   float p = gx_exp_parts_f32(a, &n) + 1.0f;
-  int32_t half = (int32_t)(((uint32_t)n + 1024u) >> 1) - 512;
+  uint32_t half = ((n + 1024u) >> 1) - 512u;
   return p * gx_power_of_two_f32(half) * gx_power_of_two_f32(n - half);
 }
 
 /* expm1(x) for x <= 89 and x >= -20; scaled by half of 2**n, which is a float
  * even where 2**n is not. */
 static inline float gx_expm1_core_f32(float x) {
-  int32_t n;
+  uint32_t n;
   float p = gx_exp_parts_f32(x, &n);
-  float scale = gx_power_of_two_f32(n - 1);
+  float scale = gx_power_of_two_f32(n - 1u);
   return 2.0f * (scale * p + (scale - 0.5f));
 }
 
@@ -155,14 +156,44 @@ static inline float gx_log1p_f32(float x) {
   return gx_with_sign_f32(y, x);
 }
 
-/* softplus: 1.6 ULP. max(x, 0) + log1p(e) with e = exp(-|x|) <= 1, where a line
- * is close enough to 1 / (1 + e) for the correction. */
+/* softplus: 2.7 ULP. max(x, 0) + log1p(e) with e = exp(-|x|) <= 1, where
+ * log1p(e) = 2 atanh(s), s = e / (2 + e) <= 1/3, by a minimax polynomial. */
 static inline float gx_softplus_f32(float x) {
   float e = gx_exp_f32(-gx_magnitude_f32(x));
-  float u = 1.0f + e;
-  float lost = e - (u - 1.0f);
-  float tail = gx_log_core_f32(u, lost * (1.5f - 0.5f * u), 0);
-  return gx_choose_f32(x < 0.0f, 0.0f, x) + tail;
+  float s = e / (2.0f + e);
+  float z = s * s;
+  float p = 0x1.dba26p-4f;
+  p = p * z + 0x1.bc8cf8p-4f;
+  p = p * z + 0x1.24c926p-3f;
+  p = p * z + 0x1.9998d4p-3f;
+  p = p * z + 0x1.555556p-2f;
+  float half = s + s * (z * p);
+  return gx_choose_f32(x < 0.0f, 0.0f, x) + (half + half);
+}
+
+/* erf: 1.1 ULP. Coefficients: Juffa. Below 0.93 a polynomial in x**2, above it
+ * 1 - exp(q(|x|)); from 3.92 on that rounds to 1. */
+static inline float gx_erf_f32(float x) {
+  float t = gx_magnitude_f32(x);
+  int large = t > 0.927734375f;
+  t = gx_choose_f32(t > 4.0f, 4.0f, t);
+  float z = t * t;
+  float q = -1.72853470e-5f * t + 3.83197126e-4f;
+  q = q * z + (-3.88396438e-3f * t + 2.42546219e-2f);
+  q = q * t - 1.06777877e-1f;
+  q = q * t - 6.34846687e-1f;
+  q = q * t - 1.28717512e-1f;
+  uint32_t n;
+  float e = gx_exp_parts_f32(q * t - t, &n) + 1.0f;
+  float p = -5.96761703e-4f;
+  p = p * z + 4.99119423e-3f;
+  p = p * z - 2.67681349e-2f;
+  p = p * z + 1.12819925e-1f;
+  p = p * z - 3.76125336e-1f;
+  p = p * z + 1.28379166e-1f;
+  float y =
+      gx_choose_f32(large, 1.0f - e * gx_power_of_two_f32(n), p * t + t);
+  return gx_with_sign_f32(y, x);
 }
 
 #endif

@@ -34,7 +34,8 @@ static inline void gx_philox(uint32_t k0, uint32_t k1, gx_philox_blocks *b) {
   }
 }
 
-/* The random words of the blocks first, first + 1, ... of a stream. */
+/* The random words of the blocks first, first + 1, ... of a stream, whose
+ * numbers count modulo 2**32. */
 static inline void gx_philox_at(const uint64_t key[2], uint32_t stream,
                                 int64_t first, gx_philox_blocks *b) {
   for (int i = 0; i < GX_PHILOX_LANES; i++) {

@@ -1,0 +1,1 @@
+"""What can be counted about a graph without running it."""

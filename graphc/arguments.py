@@ -1,0 +1,286 @@
+"""From what a caller passes to arrays that fit a function's inputs, or a clear error."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from graphc import dims, ir
+from graphc.dims import Condition, Dim
+from graphc.errors import (
+    ArgumentTypeError,
+    CallError,
+    IndexRangeError,
+    SizeError,
+)
+from graphc.ir import Function, Node
+from graphc.ops import indexing, leaf, linear
+
+Array = npt.NDArray[Any]
+_REMEMBERED = 64  # sets of sizes whose conditions are known to hold
+
+
+@dataclass(frozen=True, slots=True)
+class IndexCheck:
+    """An input that is used as an index: its places stay below a length."""
+
+    position: int
+    length: Dim
+    op: str
+    where: str | None
+
+
+class Signature:
+    """What a function takes: checks and converts the arguments of its calls.
+
+    Args:
+        function: the canonical function.
+        conditions: claims on sizes that only a call can decide.
+    """
+
+    def __init__(self, function: Function, conditions: Sequence[Condition]) -> None:
+        self.function = function
+        self.names = [n.attrs["name"] for n in function.inputs]
+        self.conditions = conditions
+        order = ir.topological(function.roots)
+        self.sizes = _open_names(order, function)
+        self.checks = _index_checks(function, order)
+        self._order = order
+        self._fitting: set[tuple[int, ...]] = set()
+
+    @cached_property
+    def _extents(self) -> list[tuple[Dim, int, Node]]:
+        """Distinct sizes that occur, with bytes an element and one node that has each."""
+        found: dict[tuple[Dim, int], Node] = {}
+        for node in self._order:
+            types = node.type if isinstance(node.type, tuple) else (node.type,)
+            for t in types:
+                found.setdefault((t.size, np.dtype(t.dtype).itemsize), node)
+        return [(size, width, node) for (size, width), node in found.items()]
+
+    def __str__(self) -> str:
+        inputs = [f"{n.attrs['name']}: {n.type}" for n in self.function.inputs]
+        return f"{self.function.name}({', '.join(inputs)})"
+
+    def bind(
+        self, args: Sequence[Any], kwargs: Mapping[str, Any]
+    ) -> tuple[list[Array], dict[str, int]]:
+        """Return the arrays of a call in order, and the sizes of the named dimensions.
+
+        Errors: CallError, ArgumentTypeError, SizeError, IndexRangeError
+        """
+        given, named_sizes = self._collected(args, kwargs)
+        arrays = [
+            _converted(node, value, self.function.name)
+            for node, value in zip(self.function.inputs, given, strict=True)
+        ]
+        sizes = self._bound_sizes(arrays, named_sizes)
+        key = tuple(sizes[n] for n in self.sizes)
+        if key not in self._fitting:
+            self._check_sizes(sizes)
+            if len(self._fitting) >= _REMEMBERED:
+                self._fitting.clear()
+            self._fitting.add(key)
+        for check in self.checks:
+            _check_places(check, arrays[check.position], sizes, self.names[check.position])
+        return arrays, sizes
+
+    def _collected(
+        self, args: Sequence[Any], kwargs: Mapping[str, Any]
+    ) -> tuple[list[Any], dict[str, Any]]:
+        if len(args) > len(self.names):
+            raise CallError(
+                f"{self.function.name} takes {len(self.names)} arguments, got {len(args)}",
+                rows=[("it is", str(self))],
+            )
+        values = dict(zip(self.names, args, strict=False))
+        sizes = {}
+        for name, value in kwargs.items():
+            if name in values:
+                raise CallError(f"{self.function.name} got {name} twice")
+            if name in self.names:
+                values[name] = value
+            elif name in self.sizes:
+                sizes[name] = value
+            else:
+                raise CallError(
+                    f"{self.function.name} has no argument {name!r}", rows=[("it is", str(self))]
+                )
+        missing = [n for n in self.names if n not in values]
+        if missing:
+            raise CallError(
+                f"{self.function.name} lacks {', '.join(missing)}", rows=[("it is", str(self))]
+            )
+        return [values[n] for n in self.names], sizes
+
+    def _bound_sizes(self, arrays: Sequence[Array], named: Mapping[str, Any]) -> dict[str, int]:
+        sizes: dict[str, int] = {}
+        sources: dict[str, str] = {}
+        for name, value in named.items():
+            if not hasattr(value, "__index__") or int(value) < 1:
+                raise SizeError(f"the dimension {name} is a whole number from 1 on, not {value!r}")
+            sizes[name], sources[name] = int(value), f"{name}={value}"
+        for direct in (True, False):
+            for node, array in zip(self.function.inputs, arrays, strict=True):
+                self._match(node, array, sizes, sources, direct)
+        unknown = [n for n in self.sizes if n not in sizes]
+        if unknown:
+            raise CallError(
+                f"{self.function.name}: no input fixes the dimension {', '.join(unknown)}",
+                rows=[("it is", str(self))],
+                hint=f"pass it by name, as in {self.function.name}(…, {unknown[0]}=8)",
+            )
+        return sizes
+
+    def _match(
+        self,
+        node: Node,
+        array: Array,
+        sizes: dict[str, int],
+        sources: dict[str, str],
+        direct: bool,
+    ) -> None:
+        """Take sizes from plain names first (``direct``), then compare everything."""
+        for axis, (dim, extent) in enumerate(zip(node.shape, array.shape, strict=True)):
+            if not direct and not isinstance(dim, int):
+                solved = dims.solve(dim, extent, sizes)
+                if solved is not None:
+                    sizes[solved[0]], sources[solved[0]] = solved[1], node.attrs["name"]
+            if direct:
+                if not isinstance(dim, int) and dim.is_Symbol and str(dim) not in sizes:
+                    if extent < 1:
+                        raise _misfit(self, node, array, f"the dimension {dim} is at least 1")
+                    sizes[str(dim)], sources[str(dim)] = extent, node.attrs["name"]
+                continue
+            if any(n not in sizes for n in dims.names((dim,))):
+                continue
+            wanted = dims.evaluate(dim, sizes)
+            if wanted != extent:
+                by = {sources[n] for n in dims.names((dim,))} - {node.attrs["name"]}
+                reason = f"axis {axis} has {extent} elements instead of {wanted}"
+                if by:
+                    reason += f" ({dims.text(dim)} is given by {', '.join(sorted(by))})"
+                raise _misfit(self, node, array, reason)
+
+    def _check_sizes(self, sizes: Mapping[str, int]) -> None:
+        memory = _memory()
+        for size, width, node in self._extents:
+            nbytes = dims.evaluate(size, sizes) * width
+            if nbytes > min(dims.LARGEST, memory):
+                limit = "2**63 - 1" if nbytes > dims.LARGEST else f"{memory:,} (this machine)"
+                raise SizeError(
+                    f"{self.function.name}: {node.label} would take {nbytes:,} bytes, more than "
+                    f"{limit}",
+                    where=node.note.where,
+                    rows=[(node.label, str(node.type)), ("sizes", str(dict(sizes)))],
+                )
+        for condition in self.conditions:
+            if not condition.holds(sizes):
+                left, right = (dims.evaluate(d, sizes) for d in (condition.left, condition.right))
+                raise SizeError(
+                    f"{self.function.name}: {condition.reason}: {dims.text(condition.left)} "
+                    f"{condition.relation} {dims.text(condition.right)} does not hold: "
+                    f"{left} and {right}",
+                    where=condition.where,
+                    rows=[("sizes", str(dict(sizes)))],
+                )
+
+
+def _converted(node: Node, value: Any, function: str) -> Array:
+    name = node.attrs["name"]
+    try:
+        array = np.asarray(value)
+    except (ValueError, TypeError) as error:
+        raise CallError(f"{function}: {name} is no array: {error}") from None
+    wanted = np.dtype(node.dtype)
+    if array.dtype.kind not in "biuf" or not np.can_cast(array.dtype, wanted, "same_kind"):
+        empty = array.size == 0 and isinstance(value, list | tuple)
+        if not empty:
+            raise ArgumentTypeError(
+                f"{function}: {name} is {array.dtype}, which does not convert to {wanted}",
+                rows=[(name, str(node.type))],
+                hint=f'{name}.astype("{wanted}") if that is meant',
+            )
+    if array.ndim != len(node.shape):
+        raise CallError(
+            f"{function}: {name} has {array.ndim} axes instead of {len(node.shape)}",
+            rows=[(name, str(node.type)), ("got", f"{array.dtype}{list(array.shape)}")],
+        )
+    with np.errstate(over="ignore", invalid="ignore"):
+        return np.require(array, wanted, ["C", "A"])
+
+
+def _misfit(signature: Signature, node: Node, array: Array, reason: str) -> CallError:
+    name = node.attrs["name"]
+    return CallError(
+        f"{signature.function.name}: {name}: {reason}",
+        rows=[(name, str(node.type)), ("got", f"{array.dtype}{list(array.shape)}")],
+    )
+
+
+def _open_names(order: Sequence[Node], function: Function) -> tuple[str, ...]:
+    shapes = [n.shape for n in function.inputs]
+    found: set[str] = set(dims.names(*shapes))
+    for node in order:
+        types = node.type if isinstance(node.type, tuple) else (node.type,)
+        for t in types:
+            if any(not isinstance(d, int) for d in t.shape):
+                found.update(dims.names(t.shape))
+        if "dim" in node.attrs:
+            found.update(dims.names((node.attrs["dim"],)))
+    return tuple(sorted(found))
+
+
+_SAME_ELEMENTS = (linear.RESHAPE, linear.TRANSPOSE, linear.CAST, linear.FLIP, linear.BROADCAST_TO)
+
+
+def _index_checks(function: Function, order: Sequence[Node]) -> list[IndexCheck]:
+    """Return the checks of inputs that are used as indices, through movement or directly."""
+    positions = {n: i for i, n in enumerate(function.inputs)}
+    found: dict[tuple[int, Dim], IndexCheck] = {}
+    for node in order:
+        read = indexing.index_and_range(node)
+        if read is None:
+            continue
+        index, length = read
+        while index.op in _SAME_ELEMENTS and index.inputs[0].dtype in ir.INTEGERS:
+            index = index.inputs[0]
+        if index.op is leaf.INPUT:
+            at = positions[index]
+            check = IndexCheck(at, length, node.op.name, node.note.where)
+            found.setdefault((at, length), check)
+    return list(found.values())
+
+
+def _check_places(
+    check: IndexCheck, array: Array, sizes: Mapping[str, int], name: str
+) -> None:
+    if array.size == 0:
+        return
+    length = dims.evaluate(check.length, sizes)
+    low, high = int(array.min()), int(array.max())
+    if low >= 0 and high < length:
+        return
+    bad = low if low < 0 else high
+    place = np.unravel_index(int(np.argmax(array == bad)), array.shape)
+    at = ", ".join(str(int(p)) for p in place)
+    raise IndexRangeError(
+        f"{name}[{at}] is {bad}, outside 0 … {length - 1}" if array.ndim else
+        f"{name} is {bad}, outside 0 … {length - 1}",
+        where=check.where,
+        rows=[("read by", check.op), (name, f"{array.dtype}{list(array.shape)}")],
+    )
+
+
+def _memory() -> int:
+    """Return the bytes of memory that this machine has."""
+    try:
+        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    except (AttributeError, ValueError, OSError):
+        return dims.LARGEST

@@ -1,0 +1,209 @@
+"""From a program to a module: the pipeline, a back end, and the module over it."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from graphc import backend as backends
+from graphc import dims, ir
+from graphc.arguments import Signature
+from graphc.backend import Backend, Executable, Options
+from graphc.dsl import structure
+from graphc.dsl.convert import node_of
+from graphc.dsl.graph import states
+from graphc.dsl.location import public
+from graphc.dsl.program import Program, program_of
+from graphc.dsl.tensor import Tensor
+from graphc.errors import (
+    CallError,
+    CompilerError,
+    DtypeError,
+    NameClashError,
+    SizeError,
+    UnsupportedError,
+)
+from graphc.ir import Node
+from graphc.module import Module, initial_value
+from graphc.ops import leaf
+from graphc.passes import pipeline, rewrite
+
+_told: set[str] = set()
+
+
+@public
+def compile(
+    program: Program,
+    backend: str | Backend | None = None,
+    *,
+    dtype: str | None = None,
+    dims: Mapping[str, int] | None = None,
+    tune_for: Mapping[str, int] | None = None,
+    exact: bool = False,
+) -> Module:
+    """Turn a program into a module with initial values of seed 0.
+
+    Args:
+        program: what to compile.
+        backend: ``"c"``, ``"numpy"``, the name of an installed plug-in, or an object; left out, C
+            where a compiler is found and else NumPy, which one line on stderr says.
+        dtype: retype all floats to ``"float32"`` or ``"float64"``.
+        dims: sizes that fix named dimensions; those left open serve all sizes from 1 on.
+        tune_for: sizes that only guide choices.
+        exact: switch off every move across ops that changes rounding.
+
+    Errors: BackendError, CompilerError, UnsupportedError, SizeError
+    """
+    if not isinstance(program, Program):
+        raise CallError(f"compile takes a gx.Program, not {program!r:.60}")
+    options = Options(exact=exact, tune_for=dict(tune_for or {}))
+    return compile_ir(program.ir, backend, dtype=dtype, sizes=dims, options=options)
+
+
+def compile_ir(
+    program: ir.Program,
+    backend: str | Backend | None = None,
+    *,
+    dtype: str | None = None,
+    sizes: Mapping[str, int] | None = None,
+    options: Options | None = None,
+) -> Module:
+    """Turn a program of nodes into a module; see `compile`."""
+    if dtype is not None and dtype not in ir.FLOATS:
+        raise DtypeError(f"dtype is one of {', '.join(ir.FLOATS)}, not {dtype!r}")
+    _check_bound(program, sizes or {})
+    canonical = pipeline.canonical(program, dtype=dtype, sizes=sizes)
+    _check_static_sizes(canonical)
+    executable, name = _built(canonical, backend, options or Options())
+    conditions = pipeline.conditions(program, sizes or {})
+    signatures = {f.name: Signature(f, conditions[f.name]) for f in canonical.functions}
+    module = Module(canonical, executable, name, signatures)
+    module.init(seed=0)
+    return module
+
+
+def _check_bound(program: ir.Program, sizes: Mapping[str, int]) -> None:
+    known = set(dims.names(*(n.shape for f in program.functions for n in f.inputs)))
+    for name, size in sizes.items():
+        if name not in known:
+            raise NameClashError(
+                f"dims: no input has the dimension {name!r}", hint="known are " + ", ".join(known)
+            )
+        if not hasattr(size, "__index__") or not 1 <= size <= dims.LARGEST:
+            raise SizeError(f"dims: {name} is a whole number from 1 on, not {size!r}")
+
+
+def _check_static_sizes(program: ir.Program) -> None:
+    """Raise for tensors of fixed size whose bytes overflow 63 bits, before any code is written."""
+    for node in ir.topological(program.roots):
+        types = node.type if isinstance(node.type, tuple) else (node.type,)
+        for t in types:
+            size = dims.size([d for d in t.shape if isinstance(d, int)])
+            if int(size) * np.dtype(t.dtype).itemsize > dims.LARGEST:
+                raise SizeError(
+                    f"{node.label} would take {size} elements, more than 2**63 - 1 bytes",
+                    where=node.note.where,
+                    rows=[(node.label, str(node.type))],
+                )
+
+
+def _built(
+    program: ir.Program, backend: str | Backend | None, options: Options
+) -> tuple[Executable, str]:
+    if backend is not None:
+        chosen = backends.find(backend)
+        return _build(chosen, program, options), chosen.name
+    installed = backends.installed()
+    if "c" in installed:
+        chosen = backends.find("c")
+        try:
+            return _build(chosen, program, options), chosen.name
+        except CompilerError as error:
+            if not error.missing:
+                raise
+            _tell_once(f"graphc: no C compiler, so NumPy runs it: {error.message}")
+    chosen = backends.find("numpy")
+    return _build(chosen, program, options), chosen.name
+
+
+def _build(backend: Backend, program: ir.Program, options: Options) -> Executable:
+    missing = backend.missing(program)
+    if missing:
+        op, why = missing[0]
+        raise UnsupportedError(
+            f"the back end {backend.name!r} does not run {op}: {why}",
+            rows=[(o, w) for o, w in missing],
+            hint="another back end: " + ", ".join(n for n in backends.installed()),
+        )
+    return backend.build(program, options)
+
+
+def _tell_once(line: str) -> None:
+    if line not in _told:
+        _told.add(line)
+        print(line, file=sys.stderr)
+
+
+@public
+def evaluate(
+    nest: Any,
+    at: Mapping[Any, Any] | None = None,
+    *,
+    training: bool = False,
+    seed: int = 0,
+    dtype: str | None = None,
+    backend: str | Backend = "numpy",
+) -> Any:
+    """Return the numbers of a tensor, or of a nest of them, without a program.
+
+    ``at`` gives arrays by name or tensor: of inputs, and of any others in place of what they
+    would be. Parameters left out have their initial values. The test form is computed unless
+    ``training``.
+
+    Errors: CallError for an input without a value, and whatever a call raises
+    """
+    leaves, shape = structure.flatten(nest)
+    tensors = [t if isinstance(t, Tensor) else Tensor(node_of(t)) for t in leaves]
+    tensors, values = _placed(tensors, at or {})
+    program = program_of({f"t{i}": t for i, t in enumerate(tensors)}, training=training)
+    module = compile_ir(program, backend, dtype=dtype)
+    module.init(seed)
+    arguments = {k: v for k, v in values.items() if k not in module.state}
+    for name in values.keys() & module.state.keys():
+        module.state[name] = values[name]
+    known = {n.attrs["name"] for f in program.functions for n in f.inputs}
+    sizes = dims.names(*(n.shape for n in ir.topological(program.roots)))
+    unused = [n for n in arguments if n not in known and n not in sizes]
+    results = module.functions["evaluate"](**{k: v for k, v in arguments.items() if k not in unused})
+    return structure.build(shape, [results[f"t{i}"] for i in range(len(tensors))])
+
+
+def _placed(
+    tensors: list[Tensor], at: Mapping[Any, Any]
+) -> tuple[list[Tensor], dict[str, Any]]:
+    """Return the tensors with given inner ones made inputs, and all values by name."""
+    holes: dict[Node, Node] = {}
+    values: dict[str, Any] = {}
+    for key, value in at.items():
+        if isinstance(key, str):
+            values[key] = value
+        elif isinstance(key, Tensor) and key.node.op in (leaf.INPUT, *leaf.LEAVES_WITH_STATE):
+            values[key.node.attrs["name"]] = value
+        elif isinstance(key, Tensor):
+            name = f"given_{len(holes)}"
+            holes[key.node] = leaf.input(name, key.node.shape, key.node.dtype)
+            values[name] = value
+        else:
+            raise CallError(f"at= has names or tensors as keys, not {key!r:.60}")
+    if not holes:
+        return tensors, values
+    mapping = rewrite.substitute([t.node for t in tensors], holes)
+    return [Tensor(mapping[t.node]) for t in tensors], values
+
+
+def initial_values(nest: Any, seed: int = 0) -> dict[str, Any]:
+    """Return what the parameters and states that tensors depend on begin with, by name."""
+    return {name: initial_value(t.node, seed) for name, t in states(nest).items()}

@@ -1,0 +1,188 @@
+"""From what users write to what the strict IR takes: numbers, dtypes, shapes, axes.
+
+Broadcasts and promotes; knows no mathematics.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
+from typing import Any
+
+import numpy as np
+
+from graphc import dims, ir
+from graphc.dims import Dim, Shape
+from graphc.dsl.tensor import Tensor
+from graphc.errors import DtypeError, ShapeError
+from graphc.ir import Node
+from graphc.ops import leaf, linear
+
+_default: ContextVar[str] = ContextVar("graphc_default_dtype", default="float32")
+
+
+@contextmanager
+def default_dtype(dtype: str) -> Iterator[None]:
+    """Make a float dtype the one that declarations and float arrays inside the block get."""
+    if dtype not in ir.FLOATS:
+        raise DtypeError(f"the default dtype is one of {', '.join(ir.FLOATS)}, not {dtype!r}")
+    token = _default.set(dtype)
+    try:
+        yield
+    finally:
+        _default.reset(token)
+
+
+def float_dtype() -> str:
+    """Return the default float dtype."""
+    return _default.get()
+
+
+def shape_of(shape: Any) -> Shape:
+    """Return the shape that a user wrote: a dimension, or a sequence of them."""
+    if isinstance(shape, str) or not isinstance(shape, Sequence):
+        shape = (shape,)
+    return tuple(dims.parse(d) for d in shape)
+
+
+def node_of(value: Any, dtype: str | None = None) -> Node:
+    """Return the node of a tensor, or a constant of an array or number.
+
+    Float arrays become the default float type unless ``dtype`` is given; a dimension becomes a
+    scalar.
+    """
+    if isinstance(value, Tensor):
+        return value.node
+    if isinstance(value, dims.sympy.Expr) and not value.is_number:
+        return leaf.size(dims.canonical(value), dtype or "int64")
+    array = np.asarray(value)
+    if array.dtype.kind not in "biuf":
+        raise DtypeError(f"a tensor, an array or a number is wanted, not {value!r:.80}")
+    if array.dtype.kind == "f" and dtype is None:
+        dtype = float_dtype()
+    return leaf.constant(array, dtype)
+
+
+def operands(name: str, *values: Any) -> tuple[Node, ...]:
+    """Return nodes of one shape and dtype for the operands of an elementwise function."""
+    nodes = same_dtype(name, *values)
+    shape = broadcast_shape(name, nodes)
+    return tuple(linear.broadcast_to(n, _target(n, shape)) for n in nodes)
+
+
+def _target(node: Node, shape: Shape) -> Shape:
+    """Return the shape with a node's own spelling of dimensions that are equal but undecided."""
+    lead = len(shape) - len(node.shape)
+    own = [d if d != 1 else shape[lead + i] for i, d in enumerate(node.shape)]
+    return (*shape[:lead], *own)
+
+
+def same_dtype(name: str, *values: Any) -> tuple[Node, ...]:
+    """Return nodes of one dtype; plain numbers take the dtype of the tensors beside them."""
+    typed = [v for v in values if not _is_number(v)]
+    nodes = [node_of(v) for v in typed]
+    dtype = promoted(name, nodes) if nodes else None
+    result = []
+    for value in values:
+        if not _is_number(value):
+            result.append(linear.cast(nodes.pop(0), dtype) if dtype else nodes.pop(0))
+            continue
+        result.append(leaf.constant(value, _number_dtype(value, dtype)))
+        dtype = dtype or result[-1].dtype
+    final = promoted(name, result)
+    return tuple(linear.cast(n, final) for n in result)
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, bool | int | float) and not isinstance(value, np.generic)
+
+
+def _number_dtype(value: float, beside: str | None) -> str:
+    if isinstance(value, bool):
+        return "bool"
+    if isinstance(value, int):
+        return beside if beside and beside != "bool" else "int64"
+    return beside if beside in ir.FLOATS else float_dtype()
+
+
+def promoted(name: str, nodes: Sequence[Node]) -> str:
+    """Return the dtype that several have in common.
+
+    An integer with a float gives the float's dtype, float32 with float64 gives float64.
+    """
+    found = {n.dtype for n in nodes}
+    floats = sorted(found & set(ir.FLOATS))
+    if floats:
+        return floats[-1]
+    result = np.result_type(*sorted(found)).name
+    if result not in ir.DTYPES or (result in ir.FLOATS):
+        raise DtypeError(
+            f"{name}: no integer dtype holds both {' and '.join(sorted(found))}",
+            rows=[(n.label, str(n.type)) for n in nodes],
+            hint="cast one of them with .astype",
+        )
+    return result
+
+
+def broadcast_shape(name: str, nodes: Sequence[Node]) -> Shape:
+    """Return the shape that several broadcast to; a named dimension is never repeated.
+
+    Errors: ShapeError with all shapes
+    """
+    rank = max(len(n.shape) for n in nodes)
+    result: list[Dim] = [1] * rank
+    for node in nodes:
+        lead = rank - len(node.shape)
+        for i, d in enumerate(node.shape, start=lead):
+            if result[i] == 1:
+                result[i] = d
+            elif d != 1 and dims.equal(result[i], d) is False:
+                raise ShapeError(
+                    f"{name}: {dims.text(result[i])} and {dims.text(d)} do not fit together "
+                    f"(axis {i - rank} from the end)",
+                    rows=[(n.label, str(n.type)) for n in nodes],
+                    hint=_broadcast_hint(nodes),
+                )
+    return tuple(result)
+
+
+def _broadcast_hint(nodes: Sequence[Node]) -> str | None:
+    shapes = [n.shape for n in nodes]
+    if len(shapes) == 2 and len(shapes[0]) == len(shapes[1]) and shapes[0] == shapes[1][::-1]:  # noqa: PLR2004
+        return "transpose one of them with .T"
+    return "shapes align at their last axes; only axes of length 1 repeat"
+
+
+def axis_of(name: str, axis: Any, rank: int) -> int:
+    """Return an axis counted from the front.
+
+    Errors: ShapeError
+    """
+    if not hasattr(axis, "__index__"):
+        raise ShapeError(f"{name}: an axis is a number, not {axis!r}")
+    if not -rank <= axis < rank:
+        raise ShapeError(f"{name}: there is no axis {axis} in a tensor of {rank} axes")
+    return int(axis) % rank
+
+
+def axes_of(name: str, axis: Any, rank: int) -> tuple[int, ...]:
+    """Return axes counted from the front, sorted; all of them for None."""
+    if axis is None:
+        return tuple(range(rank))
+    given = axis if isinstance(axis, Sequence) else (axis,)
+    found = tuple(sorted(axis_of(name, a, rank) for a in given))
+    if len(set(found)) != len(found):
+        raise ShapeError(f"{name}: an axis occurs twice in {tuple(given)}")
+    return found
+
+
+def pair(name: str, value: Any) -> tuple[int, int]:
+    """Return (down, across) from one number or two.
+
+    Errors: ShapeError
+    """
+    given = tuple(value) if isinstance(value, Sequence) and not isinstance(value, str) else (value,) * 2
+    if len(given) != 2 or not all(hasattr(v, "__index__") for v in given):  # noqa: PLR2004
+        raise ShapeError(f"{name}: a whole number or a pair of them is wanted, not {value!r}")
+    return int(given[0]), int(given[1])

@@ -1,0 +1,123 @@
+"""Layers (``gx.nn``): what declares parameters or states; everything else is a plain function.
+
+A layer owns the parameters that its first call declares; later calls share them.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from graphc import dims, ir
+from graphc.dsl import convolution, declare, functions, initialisers
+from graphc.dsl.convert import node_of, pair
+from graphc.dsl.location import public
+from graphc.dsl.names import scope
+from graphc.dsl.tensor import Tensor
+from graphc.errors import ShapeError
+
+class Dense:
+    """``x @ weight + bias`` along the last axis.
+
+    Shapes: x (…, in), weight (in, units), bias (units,) -> (…, units)
+    Errors: ShapeError if the last axis has no number of elements, or another at a later call
+    """
+
+    def __init__(
+        self,
+        units: int,
+        *,
+        name: str = "dense",
+        bias: bool = True,
+        init: Any = None,
+        bias_init: Any = 0,
+    ) -> None:
+        self.units, self.name, self.has_bias = units, name, bias
+        self.init = initialisers.of(init if init is not None else initialisers.glorot(), None)
+        self.bias_init = bias_init
+        self.weight: Tensor | None = None
+        self.bias: Tensor | None = None
+
+    def __call__(self, x: Any) -> Tensor:
+        """Apply the layer; the first call declares its parameters."""
+        return self._apply(x)
+
+    @public
+    def _apply(self, x: Any) -> Tensor:
+        node = node_of(x)
+        with scope(self.name):
+            if self.weight is None:
+                inputs = _width("Dense", node)
+                dtype = node.dtype if node.tensor.is_float else None
+                self.weight = declare.parameter("weight", (inputs, self.units), self.init, dtype=dtype)
+                if self.has_bias:
+                    self.bias = declare.parameter("bias", (self.units,), self.bias_init, dtype=dtype)
+            product = functions.matmul(Tensor(node), self.weight)
+            return product if self.bias is None else product + self.bias
+
+
+class Conv2d:
+    """``conv2d(x, weight, bias)`` with options of `graphc.conv2d`.
+
+    Shapes: x (N, C, H, W), weight (filters, C / groups, KH, KW), bias (filters,)
+    Errors: ShapeError
+    """
+
+    def __init__(
+        self,
+        filters: int,
+        kernel: Any,
+        *,
+        name: str = "conv2d",
+        bias: bool = True,
+        init: Any = None,
+        bias_init: Any = 0,
+        **window: Any,
+    ) -> None:
+        unknown = sorted(set(window) - {"stride", "padding", "dilation", "groups", "exact"})
+        if unknown:
+            raise ShapeError(f"Conv2d has no option {', '.join(unknown)}")
+        self.filters, self.kernel, self.name = filters, pair("Conv2d", kernel), name
+        self.has_bias, self.window = bias, window
+        self.init = initialisers.of(init if init is not None else initialisers.glorot(), None)
+        self.bias_init = bias_init
+        self.weight: Tensor | None = None
+        self.bias: Tensor | None = None
+
+    def __call__(self, x: Any) -> Tensor:
+        """Apply the layer; the first call declares its parameters."""
+        return self._apply(x)
+
+    @public
+    def _apply(self, x: Any) -> Tensor:
+        node = node_of(x)
+        with scope(self.name):
+            if self.weight is None:
+                self._declare(node)
+            return convolution.conv2d(Tensor(node), self.weight, self.bias, **self.window)
+
+    def _declare(self, node: ir.Node) -> None:
+        groups = int(self.window.get("groups", 1))
+        if len(node.shape) != 4:  # noqa: PLR2004
+            raise ShapeError(
+                "Conv2d: takes images (N, C, H, W)", rows=[(node.label, str(node.type))]
+            )
+        channels = node.shape[1]
+        if not isinstance(channels, int) or channels % groups:
+            raise ShapeError(
+                f"Conv2d: {dims.text(channels)} channels do not divide into {groups} groups",
+                rows=[(node.label, str(node.type), "N C H W")],
+            )
+        shape = (self.filters, channels // groups, *self.kernel)
+        self.weight = declare.parameter("weight", shape, self.init, dtype=node.dtype)
+        if self.has_bias:
+            self.bias = declare.parameter("bias", (self.filters,), self.bias_init, dtype=node.dtype)
+
+
+def _width(layer: str, node: ir.Node) -> int:
+    width = node.shape[-1] if node.shape else None
+    if not isinstance(width, int):
+        raise ShapeError(
+            f"{layer}: the last axis has no number of elements, so the weight has no shape",
+            rows=[(node.label, str(node.type))],
+        )
+    return width

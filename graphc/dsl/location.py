@@ -1,0 +1,58 @@
+"""The line of the user's code that a call comes from."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable
+from functools import wraps
+from pathlib import Path
+from typing import ParamSpec, TypeVar
+
+from graphc import ir
+from graphc.errors import GraphcError
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+_PACKAGE = str(Path(__file__).resolve().parent.parent) + os.sep
+
+
+def user_line() -> str:
+    """Return ``file:line`` of the nearest caller outside this package.
+
+    The file is relative to the working folder if it lies there, else its bare name: no absolute
+    path reaches generated code.
+    """
+    frame = sys._getframe(1)
+    while frame.f_back is not None and frame.f_code.co_filename.startswith(_PACKAGE):
+        frame = frame.f_back
+    return f"{_short(frame.f_code.co_filename)}:{frame.f_lineno}"
+
+
+def public(function: Callable[P, R]) -> Callable[P, R]:
+    """Let nodes made and errors raised by a user-facing function carry the user's line."""
+
+    @wraps(function)
+    def located(*args: P.args, **kwargs: P.kwargs) -> R:
+        if ir.current_note().where is not None:
+            return function(*args, **kwargs)
+        where = user_line()
+        with ir.noting(where=where):
+            try:
+                return function(*args, **kwargs)
+            except GraphcError as error:
+                raise error.located(where) from error.__cause__
+
+    return located
+
+
+_names: dict[tuple[str, str], str] = {}
+
+
+def _short(filename: str) -> str:
+    key = (filename, os.getcwd())
+    if key not in _names:
+        inside = filename.startswith(key[1] + os.sep)
+        _names[key] = os.path.relpath(filename, key[1]) if inside else os.path.basename(filename)
+    return _names[key].replace(os.sep, "/")

@@ -1,0 +1,78 @@
+"""Names and scopes of what a user declares."""
+
+from __future__ import annotations
+
+import difflib
+import fnmatch
+import keyword
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from typing import TypeVar
+
+from graphc import ir
+from graphc.errors import NameClashError
+
+T = TypeVar("T")
+
+RESERVED = ("init", "state", "save", "load", "export", "backend", "report", "functions")
+_IDENTIFIER = re.compile(r"[A-Za-z][A-Za-z0-9_]*\Z")
+
+
+@contextmanager
+def scope(name: str) -> Iterator[None]:
+    """Prefix names declared inside with ``name.``; a block in diagrams and summaries."""
+    if not isinstance(name, str) or not name:
+        raise NameClashError(f"a scope's name is a text of at least one character, not {name!r}")
+    with ir.noting(scope=(*ir.current_note().scope, name)):
+        yield
+
+
+def full_name(name: str) -> str:
+    """Return a name with the current scope before it."""
+    if not isinstance(name, str) or not name:
+        raise NameClashError(f"a name is a text of at least one character, not {name!r}")
+    return ".".join((*ir.current_note().scope, name))
+
+
+def check_identifier(kind: str, name: str) -> None:
+    """Raise unless a name can be an identifier in generated code.
+
+    Errors: NameClashError
+    """
+    if not _IDENTIFIER.match(name) or keyword.iskeyword(name):
+        raise NameClashError(
+            f"the name of a {kind} is an ASCII identifier (a letter, then letters, digits, _), "
+            f"not {_shown(name)}"
+        )
+    if kind == "function" and name in RESERVED:
+        raise NameClashError(
+            f"a function may not be called {name!r}: a module has that attribute itself",
+            hint="taken are " + ", ".join(RESERVED),
+        )
+
+
+def matching(pattern: str, known: Mapping[str, T]) -> dict[str, T]:
+    """Return what a name or a glob (``"head.*"``) stands for.
+
+    Errors: NameClashError that lists names near to it
+    """
+    if pattern in known:
+        return {pattern: known[pattern]}
+    found = {n: v for n, v in known.items() if fnmatch.fnmatchcase(n, pattern)}
+    if not found:
+        raise unknown(pattern, known)
+    return found
+
+
+def unknown(name: str, known: Iterable[str]) -> NameClashError:
+    """Return the error for a name that there is not."""
+    known = list(known)
+    near = difflib.get_close_matches(name, known, n=3, cutoff=0.4) or known[:5]
+    return NameClashError(
+        f"there is no {_shown(name)}", hint="known are " + ", ".join(near) if near else None
+    )
+
+
+def _shown(name: str) -> str:
+    return repr(name if len(name) <= 60 else name[:57] + "...")  # noqa: PLR2004

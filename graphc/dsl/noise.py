@@ -1,0 +1,59 @@
+"""Random tensors and dropout: pure functions of the program's key.
+
+Every call makes a stream of its own; the key is one state, saved with the weights and advanced
+once by each call of a compiled function that draws.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from graphc.dsl import convert, functions
+from graphc.dsl.location import public
+from graphc.dsl.tensor import Tensor
+from graphc.errors import ShapeError
+from graphc.ops import random
+from graphc.ops.random import KEY, Stream
+
+
+@public
+def uniform(shape: Any, low: Any = 0.0, high: Any = 1.0, *, dtype: str | None = None) -> Tensor:
+    """Draw floats evenly from [low, high)."""
+    kind = dtype or convert.float_dtype()
+    drawn = Tensor(random.uniform(KEY, Stream(), convert.shape_of(shape), kind))
+    if isinstance(low, float | int) and isinstance(high, float | int) and (low, high) == (0, 1):
+        return drawn
+    return drawn * (high - low) + low
+
+
+@public
+def normal(shape: Any, mean: Any = 0.0, scale: Any = 1.0, *, dtype: str | None = None) -> Tensor:
+    """Draw floats from the normal distribution."""
+    kind = dtype or convert.float_dtype()
+    drawn = Tensor(random.normal(KEY, (Stream(), Stream()), convert.shape_of(shape), kind))
+    return drawn * scale + mean
+
+
+@public
+def random_bits(shape: Any, dtype: str = "uint32") -> Tensor:
+    """Draw bits (uint32 or uint64), the same in every back end."""
+    return Tensor(random.random_bits(KEY, Stream(), convert.shape_of(shape), dtype))
+
+
+@public
+def dropout(x: Any, rate: float) -> Tensor:
+    """Drop elements with probability ``rate`` in training, and scale the rest by 1 / (1 - rate).
+
+    In the test form it is the identity. ``rate`` is the part dropped, at least 0 and below 1.
+
+    Source: Srivastava et al. 2014, in the inverted form
+    """
+    node = convert.node_of(x)
+    if not isinstance(rate, float | int) or not 0 <= rate < 1:
+        raise ShapeError(f"dropout: the rate is the part dropped, from 0 to below 1, not {rate!r}")
+    if rate == 0:
+        return Tensor(node)
+    value = Tensor(node)
+    keeps = functions.greater_equal(uniform(node.shape, dtype=node.dtype), rate)
+    dropped = functions.where(keeps, value * (1 / (1 - rate)), 0.0)
+    return functions.phase(train=dropped, test=value)

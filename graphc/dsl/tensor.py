@@ -1,0 +1,344 @@
+"""What a user holds: a tensor over a node, with NumPy's words as methods.
+
+Holds no mathematics: each method calls the function of `functions` of that name.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, NoReturn
+from weakref import WeakKeyDictionary, ref
+
+from graphc.dims import Dim, Shape
+from graphc.errors import TensorUseError
+from graphc.ir import Node
+
+Axes = int | Sequence[int] | None
+
+_held: WeakKeyDictionary[Node, ref[Tensor]] = WeakKeyDictionary()
+
+
+class Tensor:
+    """A value that a program will compute.
+
+    Tensors hash by identity, and ``==`` is elementwise; a node has one tensor only. They hold no
+    numbers: `gx.evaluate` gives those.
+    """
+
+    __slots__ = ("__weakref__", "node")
+    node: Node
+
+    def __new__(cls, node: Node) -> Tensor:
+        """Return the one tensor of a node."""
+        known = _held.get(node)
+        tensor = known() if known is not None else None
+        if tensor is None:
+            tensor = super().__new__(cls)
+            tensor.node = node
+            _held[node] = ref(tensor)
+        return tensor
+
+    # ------------------------------------------------------------ facts
+
+    @property
+    def shape(self) -> Shape:
+        """The dimensions: numbers, or expressions of named sizes."""
+        return self.node.shape
+
+    @property
+    def dtype(self) -> str:
+        """The dtype's name."""
+        return self.node.dtype
+
+    @property
+    def ndim(self) -> int:
+        """The number of axes."""
+        return len(self.node.shape)
+
+    @property
+    def size(self) -> Dim:
+        """The number of elements."""
+        return self.node.tensor.size
+
+    @property
+    def name(self) -> str | None:
+        """The full name, with its scope, if it has one."""
+        named = self.node.attrs.get("name")
+        return str(named) if named is not None else self.node.note.path
+
+    def __repr__(self) -> str:
+        return f"<Tensor {self.node.label}: {self.node.type}>"
+
+    __hash__ = object.__hash__
+
+    def _repr_svg_(self) -> str:
+        from graphc.dsl import views  # noqa: PLC0415  (drawing is imported when it is wanted)
+
+        return views.draw(self)._repr_svg_()
+
+    # ------------------------------------------------------------ what a tensor is not
+
+    def __bool__(self) -> bool:
+        raise TensorUseError(
+            f"a tensor has no truth value while the graph is declared ({self.node!r})",
+            hint="gx.where(condition, a, b) chooses by element; `a is b` compares identity; "
+            "gx.evaluate gives numbers",
+        )
+
+    def _no_number(self) -> NoReturn:
+        raise TensorUseError(
+            f"a tensor holds no number while the graph is declared ({self.node!r})",
+            hint="gx.evaluate(t, at={...}) gives numbers",
+        )
+
+    def __float__(self) -> float:
+        self._no_number()
+
+    def __int__(self) -> int:
+        self._no_number()
+
+    def __index__(self) -> int:
+        self._no_number()
+
+    def __array__(self, dtype: object = None, copy: object = None) -> NoReturn:
+        raise TensorUseError(
+            f"a tensor cannot become an array: it holds no numbers ({self.node!r})",
+            hint="use graphc's function of that name, as in gx.tanh(t), or gx.evaluate for numbers",
+        )
+
+    def __len__(self) -> int:
+        if self.node.shape and isinstance(self.node.shape[0], int):
+            return self.node.shape[0]
+        raise TensorUseError(
+            f"the length of {self.node!r} is not known while the graph is declared",
+            hint="t.shape[0] is the dimension",
+        )
+
+    def __iter__(self) -> Iterator[Tensor]:
+        if not self.node.shape or not isinstance(self.node.shape[0], int):
+            raise TensorUseError(
+                f"cannot iterate over {self.node!r}: its first axis has no number of elements",
+                hint="functions of whole tensors need no loop; t[0] reads the first row",
+            )
+        return (self[i] for i in range(self.node.shape[0]))
+
+    def __array_ufunc__(self, ufunc: Any, method: str, *inputs: Any, **kwargs: Any) -> Tensor:
+        operator = functions.UFUNCS.get(ufunc.__name__)
+        if operator is not None and method == "__call__" and not kwargs:
+            return operator(*inputs)
+        known = getattr(functions, _OWN_WORDS.get(ufunc.__name__, ufunc.__name__), None)
+        word = f"gx.{known.__name__}" if known is not None else "a function of graphc, or gx.elementwise"
+        raise TensorUseError(
+            f"np.{ufunc.__name__} takes arrays, and {self.node!r} is a tensor", hint=f"use {word}"
+        )
+
+    def __array_function__(self, func: Any, types: Any, args: Any, kwargs: Any) -> NoReturn:
+        known = getattr(functions, func.__name__, None)
+        word = f"gx.{func.__name__}" if known is not None else "a function of graphc"
+        raise TensorUseError(
+            f"np.{func.__name__} takes arrays, and {self.node!r} is a tensor", hint=f"use {word}"
+        )
+
+    # ------------------------------------------------------------ arithmetic
+
+    def __add__(self, other: Any) -> Tensor:
+        return functions.add(self, other)
+
+    def __radd__(self, other: Any) -> Tensor:
+        return functions.add(other, self)
+
+    def __sub__(self, other: Any) -> Tensor:
+        return functions.subtract(self, other)
+
+    def __rsub__(self, other: Any) -> Tensor:
+        return functions.subtract(other, self)
+
+    def __mul__(self, other: Any) -> Tensor:
+        return functions.multiply(self, other)
+
+    def __rmul__(self, other: Any) -> Tensor:
+        return functions.multiply(other, self)
+
+    def __truediv__(self, other: Any) -> Tensor:
+        return functions.divide(self, other)
+
+    def __rtruediv__(self, other: Any) -> Tensor:
+        return functions.divide(other, self)
+
+    def __floordiv__(self, other: Any) -> Tensor:
+        return functions.floor_divide(self, other)
+
+    def __rfloordiv__(self, other: Any) -> Tensor:
+        return functions.floor_divide(other, self)
+
+    def __mod__(self, other: Any) -> Tensor:
+        return functions.remainder(self, other)
+
+    def __rmod__(self, other: Any) -> Tensor:
+        return functions.remainder(other, self)
+
+    def __pow__(self, other: Any) -> Tensor:
+        return functions.pow(self, other)
+
+    def __rpow__(self, other: Any) -> Tensor:
+        return functions.pow(other, self)
+
+    def __matmul__(self, other: Any) -> Tensor:
+        return functions.matmul(self, other)
+
+    def __rmatmul__(self, other: Any) -> Tensor:
+        return functions.matmul(other, self)
+
+    def __neg__(self) -> Tensor:
+        return functions.negative(self)
+
+    def __pos__(self) -> Tensor:
+        return self
+
+    def __abs__(self) -> Tensor:
+        return functions.abs(self)
+
+    def __invert__(self) -> Tensor:
+        return functions.logical_not(self)
+
+    def __and__(self, other: Any) -> Tensor:
+        return functions.logical_and(self, other)
+
+    def __rand__(self, other: Any) -> Tensor:
+        return functions.logical_and(other, self)
+
+    def __or__(self, other: Any) -> Tensor:
+        return functions.logical_or(self, other)
+
+    def __ror__(self, other: Any) -> Tensor:
+        return functions.logical_or(other, self)
+
+    def __eq__(self, other: Any) -> Tensor:  # type: ignore[override]
+        return functions.equal(self, other)
+
+    def __ne__(self, other: Any) -> Tensor:  # type: ignore[override]
+        return functions.not_equal(self, other)
+
+    def __lt__(self, other: Any) -> Tensor:
+        return functions.less(self, other)
+
+    def __le__(self, other: Any) -> Tensor:
+        return functions.less_equal(self, other)
+
+    def __gt__(self, other: Any) -> Tensor:
+        return functions.greater(self, other)
+
+    def __ge__(self, other: Any) -> Tensor:
+        return functions.greater_equal(self, other)
+
+    def __getitem__(self, index: Any) -> Tensor:
+        return indexing.getitem(self, index)
+
+    # ------------------------------------------------------------ movement
+
+    def reshape(self, *shape: Any) -> Tensor:
+        """See `graphc.reshape`."""
+        dimensions = shape[0] if len(shape) == 1 and isinstance(shape[0], tuple | list) else shape
+        return functions.reshape(self, dimensions)
+
+    def flatten(self, start: int = 0) -> Tensor:
+        """See `graphc.flatten`."""
+        return functions.flatten(self, start)
+
+    def transpose(self, *axes: int) -> Tensor:
+        """See `graphc.transpose`."""
+        return functions.transpose(self, axes or None)
+
+    @property
+    def T(self) -> Tensor:  # noqa: N802  (NumPy's word)
+        """The tensor with its axes in reverse order."""
+        return functions.transpose(self)
+
+    def squeeze(self, axis: Axes = None) -> Tensor:
+        """See `graphc.squeeze`."""
+        return functions.squeeze(self, axis)
+
+    def astype(self, dtype: str) -> Tensor:
+        """See `graphc.cast`."""
+        return functions.cast(self, dtype)
+
+    # ------------------------------------------------------------ reductions
+
+    def sum(self, axis: Axes = None, *, keepdims: bool = False) -> Tensor:
+        """See `graphc.sum`."""
+        return functions.sum(self, axis, keepdims=keepdims)
+
+    def mean(self, axis: Axes = None, *, keepdims: bool = False) -> Tensor:
+        """See `graphc.mean`."""
+        return functions.mean(self, axis, keepdims=keepdims)
+
+    def max(self, axis: Axes = None, *, keepdims: bool = False) -> Tensor:
+        """See `graphc.max`."""
+        return functions.max(self, axis, keepdims=keepdims)
+
+    def min(self, axis: Axes = None, *, keepdims: bool = False) -> Tensor:
+        """See `graphc.min`."""
+        return functions.min(self, axis, keepdims=keepdims)
+
+    def argmax(self, axis: int | None = None, *, keepdims: bool = False) -> Tensor:
+        """See `graphc.argmax`."""
+        return functions.argmax(self, axis, keepdims=keepdims)
+
+    # ------------------------------------------------------------ functions of one tensor
+
+    def exp(self) -> Tensor:
+        """See `graphc.exp`."""
+        return functions.exp(self)
+
+    def log(self) -> Tensor:
+        """See `graphc.log`."""
+        return functions.log(self)
+
+    def sqrt(self) -> Tensor:
+        """See `graphc.sqrt`."""
+        return functions.sqrt(self)
+
+    def abs(self) -> Tensor:
+        """See `graphc.abs`."""
+        return functions.abs(self)
+
+    def tanh(self) -> Tensor:
+        """See `graphc.tanh`."""
+        return functions.tanh(self)
+
+    def sigmoid(self) -> Tensor:
+        """See `graphc.sigmoid`."""
+        return functions.sigmoid(self)
+
+    def relu(self) -> Tensor:
+        """See `graphc.relu`."""
+        return functions.relu(self)
+
+    def softplus(self) -> Tensor:
+        """See `graphc.softplus`."""
+        return functions.softplus(self)
+
+    def softmax(self, axis: int = -1) -> Tensor:
+        """See `graphc.softmax`."""
+        return functions.softmax(self, axis)
+
+    def log_softmax(self, axis: int = -1) -> Tensor:
+        """See `graphc.log_softmax`."""
+        return functions.log_softmax(self, axis)
+
+    # ------------------------------------------------------------ notes and updates
+
+    def named(self, name: str) -> Tensor:
+        """Return the same value under a name, by which `graphc.find` gives it back."""
+        return functions.named(self, name)
+
+    def with_update(self, updates: Mapping[Tensor, Any]) -> Tensor:
+        """See `graphc.with_update`."""
+        return functions.with_update(self, updates)
+
+
+_OWN_WORDS = {"arctan": "atan", "absolute": "abs", "power": "pow", "true_divide": "divide"}
+
+# The functions import this file for the class above; it needs them only when a method is called.
+import graphc.dsl.functions as functions  # noqa: E402, PLR0402
+import graphc.dsl.indexing as indexing  # noqa: E402, PLR0402

@@ -1,0 +1,213 @@
+"""A compiled program as the user has it: calls, state, saving; the same for every back end."""
+
+from __future__ import annotations
+
+import hashlib
+import threading
+from collections.abc import Callable, Iterator, Mapping, MutableMapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from graphc import printer, weights
+from graphc.arguments import Signature
+from graphc.backend import Executable
+from graphc.errors import CallError, NameClashError
+from graphc.ir import Node, Program, Structure
+from graphc.ops import random
+
+Array = npt.NDArray[Any]
+
+
+class State(MutableMapping[str, Array]):
+    """The parameters and states of a module, by name, in the logical layout.
+
+    Reading gives a read-only copy; assignment writes; ``update`` takes another module's.
+    """
+
+    def __init__(self, executable: Executable, leaves: Mapping[str, Node], lock: Any) -> None:
+        self._executable, self._leaves, self._lock = executable, leaves, lock
+
+    def __getitem__(self, name: str) -> Array:
+        self._check(name)
+        with self._lock:
+            array = self._executable.read(name)
+        array.flags.writeable = False
+        return array
+
+    def __setitem__(self, name: str, value: Any) -> None:
+        self._check(name)
+        leaf = self._leaves[name]
+        array = np.asarray(value)
+        if array.shape != leaf.shape:
+            raise CallError(
+                f"{name} is {leaf.type}, the array is {array.dtype}{list(array.shape)}",
+                where=leaf.note.where,
+            )
+        if not np.can_cast(array.dtype, leaf.dtype, "same_kind"):
+            raise CallError(f"{name} is {leaf.type}: {array.dtype} does not convert to it")
+        with self._lock:
+            self._executable.write(name, np.require(array, leaf.dtype, ["C", "A"]))
+
+    def __delitem__(self, name: str) -> None:
+        raise CallError(f"{name} belongs to the program and cannot be taken out")
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._leaves)
+
+    def __len__(self) -> int:
+        return len(self._leaves)
+
+    def __repr__(self) -> str:
+        return "State(" + ", ".join(f"{n}: {leaf.type}" for n, leaf in self._leaves.items()) + ")"
+
+    def _check(self, name: str) -> None:
+        if name not in self._leaves:
+            raise NameClashError(
+                f"there is no state {name!r:.80}", hint="known are " + ", ".join(self._leaves)
+            )
+
+
+class Module:
+    """An instance of a compiled program, with a state of its own.
+
+    Its functions are attributes: ``module.train(images, labels)``. A call completes or leaves
+    every state as it was; calls of one module take turns.
+    """
+
+    def __init__(
+        self,
+        program: Program,
+        executable: Executable,
+        backend: str,
+        signatures: Mapping[str, Signature],
+    ) -> None:
+        self._program, self._executable, self._backend = program, executable, backend
+        self._lock = threading.RLock()
+        self._leaves = {n.attrs["name"]: n for n in program.states}
+        self._state = State(executable, self._leaves, self._lock)
+        self.functions: dict[str, Callable[..., Any]] = {}
+        for function in program.functions:
+            call = self._caller(signatures[function.name], function.structure)
+            self.functions[function.name] = call
+            setattr(self, function.name, call)
+
+    def __getattr__(self, name: str) -> Callable[..., Any]:
+        # Functions are set in the instance; only a name that there is not comes here.
+        known = ", ".join(self.__dict__.get("functions", {}))
+        raise AttributeError(f"this module has no function {name!r}; it has {known}")
+
+    def __repr__(self) -> str:
+        return f"<Module {self._program.name} ({self._backend}): {', '.join(self.functions)}>"
+
+    @property
+    def state(self) -> State:
+        """Parameters and states by name."""
+        return self._state
+
+    @property
+    def backend(self) -> str:
+        """The name of the back end that runs it."""
+        return self._backend
+
+    @property
+    def report(self) -> Mapping[str, Any]:
+        """What the back end has to tell: source files, cache, compiler."""
+        return self._executable.report
+
+    def init(self, seed: int = 0) -> None:
+        """Give all parameters and states their initial values, and the random stream the seed.
+
+        A parameter's values depend on the seed and its name only.
+        """
+        values = {n: initial_value(leaf, seed) for n, leaf in self._leaves.items()}
+        self._write_all(values)
+
+    def save(self, path: str | Path, **notes: Any) -> None:
+        """Write parameters, states, the random stream and notes as safetensors.
+
+        The file is complete or not there: it is written beside its place, synced, and renamed.
+
+        Errors: CallError for notes that are no JSON
+        """
+        with self._lock:
+            arrays = {name: self._executable.read(name) for name in self._leaves}
+        weights.write(Path(path), arrays, notes, self._program.name, printer.digest(self._program))
+
+    def load(self, path: str | Path, only: Any = None) -> dict[str, Any]:
+        """Read what ``save`` wrote and return its notes.
+
+        Names and shapes match both ways; ``only`` (names or globs) reads those and leaves the
+        rest. On any error the state is as before.
+
+        Errors: WeightsError
+        """
+        arrays, notes = weights.read(Path(path), self._leaves, only)
+        self._write_all(arrays)
+        return notes
+
+    def export(self, folder: str | Path) -> None:
+        """Write a standalone module that needs no graphc into an empty folder.
+
+        Errors: UnsupportedError where the back end writes none
+        """
+        self._executable.export(Path(folder))
+
+    def _write_all(self, arrays: Mapping[str, Array]) -> None:
+        with self._lock:
+            for name, array in arrays.items():
+                self._executable.write(name, array)
+
+    def _caller(self, signature: Signature, structure: Structure) -> Callable[..., Any]:
+        name, executable, lock = signature.function.name, self._executable, self._lock
+
+        def call(*args: Any, **kwargs: Any) -> Any:
+            arrays, sizes = signature.bind(args, kwargs)
+            with lock:
+                results = executable.call(name, arrays, sizes)
+            return _structured(structure, results)
+
+        call.__name__ = call.__qualname__ = name
+        call.__doc__ = f"{signature} -> {_shown(structure, signature)}"
+        return call
+
+
+def initial_value(leaf: Node, seed: int) -> Array:
+    """Return what a parameter or state begins with.
+
+    Values come from Philox keyed by the seed and the SHA-256 of the name.
+
+    Errors: CallError for a seed that is no whole number of 64 bits, or an init of another shape
+    """
+    if not 0 <= seed < 2**64:
+        raise CallError(f"a seed is a whole number from 0 to 2**64 - 1, not {seed}")
+    if leaf is random.KEY or leaf.attrs["name"] == random.KEY_NAME:
+        return np.array([seed, 0], "uint64")
+    name: str = leaf.attrs["name"]
+    digest = hashlib.sha256(name.encode("utf-8", "surrogatepass")).digest()
+    key = np.array([seed, int.from_bytes(digest[:8], "little")], "uint64")
+    generator = np.random.Generator(np.random.Philox(key=key))
+    array: Array = leaf.attrs["init"](leaf.shape, leaf.dtype, generator)
+    return array
+
+
+def _structured(structure: Structure, results: list[Array]) -> Any:
+    if isinstance(structure, int):
+        return results[structure]
+    if isinstance(structure, Mapping):
+        return {key: _structured(part, results) for key, part in structure.items()}
+    parts = [_structured(part, results) for part in structure]
+    if isinstance(structure, list):
+        return parts
+    return type(structure)(*parts) if hasattr(structure, "_fields") else tuple(parts)
+
+
+def _shown(structure: Structure, signature: Signature) -> str:
+    outputs = signature.function.outputs
+    if isinstance(structure, int):
+        return str(outputs[structure].type)
+    if isinstance(structure, Mapping):
+        return "{" + ", ".join(f"{k}: {_shown(v, signature)}" for k, v in structure.items()) + "}"
+    return "(" + ", ".join(_shown(part, signature) for part in structure) + ")"

@@ -1,0 +1,4 @@
+"""Pictures and derivations of graphs, as values that print, show themselves and save.
+
+Nothing here changes a graph.
+"""

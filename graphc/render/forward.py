@@ -1,0 +1,245 @@
+"""A graph of nodes as a sketch: plumbing folded away, large graphs collapsed into blocks.
+
+Folded are broadcasts, reshapes by axes of length 1, scalar constants and sizes: a constant shows
+as a number in the words of the op that it enters. All steps are linear in the number of nodes.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from graphc import ir
+from graphc.ir import Node, Note
+from graphc.ops import elementwise, leaf, scan
+from graphc.render import formulas, naming, words
+from graphc.render.sketch import Arrow, Box, Sketch, without_loops
+
+BUDGET = 300  # boxes that a reader, and the engine, can take
+_LEAF_KINDS = {
+    leaf.INPUT: "input",
+    leaf.PARAMETER: "parameter",
+    leaf.STATE: "state",
+    leaf.CONSTANT: "constant",
+    leaf.SIZE: "constant",
+    leaf.IOTA: "constant",
+}
+
+Values = Mapping[Node, Any]
+Group = tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Folded:
+    """A graph with its plumbing out of sight.
+
+    Attributes:
+        shown: the nodes that get a box, in topological order.
+        stand: for each node the shown one that stands for it, or None for a number.
+        numbers: the number, as text, of each node that is one.
+    """
+
+    shown: tuple[Node, ...]
+    stand: Mapping[Node, Node | None]
+    numbers: Mapping[Node, str]
+
+
+def sketch(
+    outputs: Mapping[str, Node], title: str, values: Values, collapse: int | None
+) -> Sketch:
+    """Return the forward picture of some outputs."""
+    roots = set(outputs.values())
+    order = ir.topological(outputs.values())
+    folded = fold(order, roots)
+    groups = grouping(folded.shown, roots, collapse)
+    keys = _keys(folded.shown, groups)
+    titles = {n: title for title, n in reversed(outputs.items()) if naming.own_name(n) is None}
+    writer = _BoxWriter(folded, keys, titles, roots, values, words.usual_dtype(order))
+    boxes = _grouped_boxes(folded.shown, groups, keys)
+    for node in folded.shown:
+        if node not in groups:
+            boxes[keys[node]] = writer.box(node)
+    arrows = [a for node in folded.shown for a in writer.arrows(node, node in groups)]
+    return Sketch(_in_order(boxes, keys, folded.shown), without_loops(arrows), title)
+
+
+def fold(order: Sequence[Node], kept: set[Node]) -> Folded:
+    """Return a graph with its plumbing out of sight, but for the nodes of ``kept``."""
+    stand: dict[Node, Node | None] = {}
+    numbers: dict[Node, str] = {}
+    shown = []
+    for node in order:
+        literal = formulas.literal_text(node)
+        is_named = naming.own_name(node) is not None
+        if node in kept or (is_named and literal is None):
+            stand[node] = node
+        elif literal is not None:
+            stand[node], numbers[node] = None, literal
+        elif naming.is_passing(node) or node.op is scan.RESULT:
+            stand[node] = stand[node.inputs[0]]
+            if node.inputs[0] in numbers:
+                numbers[node] = numbers[node.inputs[0]]
+        else:
+            stand[node] = node
+        if stand[node] is node:
+            shown.append(node)
+    return Folded(tuple(shown), stand, numbers)
+
+
+def scope_of(note: Note) -> tuple[str, ...]:
+    """Return the path of blocks that a node stands in, its time step the innermost."""
+    return note.scope if note.step is None else (*note.scope, f"t = {note.step}")
+
+
+def grouping(
+    shown: Sequence[Node], kept: set[Node], collapse: int | None
+) -> dict[Node, Group]:
+    """Return the block of each node that does not get a box of its own.
+
+    Args:
+        shown: nodes in topological order.
+        kept: nodes that keep their boxes.
+        collapse: how deep scopes are drawn open, or None for as deep as ``BUDGET`` allows.
+    """
+    if collapse is not None:
+        return _by_scope(shown, kept, collapse)
+    if len(shown) <= BUDGET:
+        return {}
+    deepest = max(len(scope_of(n.note)) for n in shown)
+    for depth in range(deepest - 1, -1, -1):
+        found = _by_scope(shown, kept, depth)
+        if len(shown) - len(found) + len(set(found.values())) <= BUDGET:
+            return found
+    return _by_stretch(shown, kept if len(kept) < BUDGET // 2 else set())
+
+
+def _by_scope(shown: Sequence[Node], kept: set[Node], depth: int) -> dict[Node, Group]:
+    found = {}
+    for node in shown:
+        scope = scope_of(node.note)
+        if len(scope) > depth and node not in kept:
+            found[node] = ("scope", *scope[: depth + 1])
+    return found
+
+
+def _by_stretch(shown: Sequence[Node], kept: set[Node]) -> dict[Node, Group]:
+    """Return stretches of the topological order, when scopes do not suffice."""
+    inner = [n for n in shown if n not in kept]
+    length = -(-len(inner) // (BUDGET // 4))
+    return {n: ("stretch", str(i // length)) for i, n in enumerate(inner)}
+
+
+def _keys(shown: Sequence[Node], groups: Mapping[Node, Group]) -> dict[Node, str]:
+    numbers: dict[Node | Group, int] = {}
+    return {n: f"n{numbers.setdefault(groups.get(n, n), len(numbers))}" for n in shown}
+
+
+def _grouped_boxes(
+    shown: Sequence[Node], groups: Mapping[Node, Group], keys: Mapping[Node, str]
+) -> dict[str, Box]:
+    members: dict[Group, list[Node]] = {}
+    for node in shown:
+        if node in groups:
+            members.setdefault(groups[node], []).append(node)
+    return {keys[nodes[0]]: _group_box(g, keys[nodes[0]], nodes) for g, nodes in members.items()}
+
+
+def _group_box(group: Group, key: str, nodes: Sequence[Node]) -> Box:
+    counts = Counter(_LEAF_KINDS.get(n.op, "operation") for n in nodes)
+    parts = [_counted(count, word) for word, count in sorted(counts.items())]
+    scope = group[1:] if group[0] == "scope" else ()
+    shape = words.type_words(nodes[-1], "float32")
+    title = scope[-1] if scope else ""
+    return Box(key, "group", ", ".join(parts), shape, title, scope[:-1])
+
+
+def _counted(count: int, word: str) -> str:
+    return f"{count:,} {word}" + ("s" if count > 1 else "")
+
+
+def _in_order(
+    boxes: Mapping[str, Box], keys: Mapping[Node, str], shown: Sequence[Node]
+) -> tuple[Box, ...]:
+    ordered = dict.fromkeys(keys[n] for n in shown)
+    return tuple(boxes[key] for key in ordered)
+
+
+@dataclass(frozen=True, slots=True)
+class _BoxWriter:
+    folded: Folded
+    keys: Mapping[Node, str]
+    titles: Mapping[Node, str]
+    roots: set[Node]
+    values: Values
+    usual: str
+
+    def box(self, node: Node) -> Box:
+        kind = _LEAF_KINDS.get(node.op, "op")
+        title = local_name(node) or self.titles.get(node, "")
+        value = words.value_words(self.values[node]) if node in self.values else ""
+        return Box(
+            key=self.keys[node],
+            kind=kind,
+            words="" if kind in ("input", "parameter", "state") else self._words(node),
+            shape=words.type_words(node, self.usual),
+            title=title,
+            scope=scope_of(node.note),
+            is_output=node in self.roots,
+            value=value,
+            tip=tip(node),
+        )
+
+    def arrows(self, node: Node, is_grouped: bool) -> list[Arrow]:
+        labels = [""] * len(node.inputs) if is_grouped else self._labels(node)
+        found = []
+        for child, label in zip(node.inputs, labels, strict=True):
+            source = self.folded.stand[child]
+            if source is not None:
+                found.append(Arrow(self.keys[source], self.keys[node], label))
+        return found
+
+    def _words(self, node: Node) -> str:
+        if node.op is elementwise.ELEMENTWISE:
+            return words.elementwise_words(node, self._numbers(node))[0]
+        return words.op_words(node)
+
+    def _labels(self, node: Node) -> list[str]:
+        """Return a letter for each input whose place matters and does not show otherwise."""
+        if node.op is not elementwise.ELEMENTWISE:
+            return _operand_labels(node)
+        numbers = self._numbers(node)
+        letters = iter(words.elementwise_words(node, numbers)[1])
+        return ["" if number is not None else next(letters) for number in numbers]
+
+    def _numbers(self, node: Node) -> list[str | None]:
+        return [self.folded.numbers.get(n) for n in node.inputs]
+
+
+def _operand_labels(node: Node) -> list[str]:
+    if node.op.name == "matmul" and node.inputs[1].op is not leaf.PARAMETER:
+        return ["left", "right"]
+    return list(_OPERANDS.get(node.op.name, ("",) * len(node.inputs)))
+
+
+_OPERANDS = {
+    "take": ("", "index"),
+    "pick": ("", "index"),
+    "scatter_add": ("base", "index", "values"),
+    "phase": ("train", "test"),
+    "with_update": ("", "state", "new value"),
+}
+
+
+def local_name(node: Node) -> str:
+    """Return the user's name of a node without the scope that its block shows already."""
+    name = naming.own_name(node) or ""
+    prefix = "".join(f"{word}." for word in node.note.scope)
+    return name.removeprefix(prefix)
+
+
+def tip(node: Node) -> str:
+    """Return the formula and the user's line of a node."""
+    parts = [node.op.formula if node.inputs else node.op.name, node.note.where or ""]
+    return "  at ".join(part for part in parts if part)
