@@ -160,11 +160,12 @@ def special(dtype: str) -> Array:
     return np.array([*signed, np.nan], dtype)
 
 
-def product_of_specials(dtypes: Sequence[str]) -> list[Array]:
-    """Return special values for several leaves, so that each meets each (or, for three, many)."""
+def product_of_specials(dtypes: Sequence[str], most: int) -> list[Array]:
+    """Return special values for several leaves, each meeting each; beyond ``most``, some do."""
     grids = np.meshgrid(*(np.arange(len(special(d))) for d in dtypes), indexing="ij")
     chosen = [special(d)[g.ravel()] for d, g in zip(dtypes, grids, strict=True)]
-    step = max(1, len(chosen[0]) // 700)
+    step = -(-len(chosen[0]) // most)
+    step += step > 1 and len(special(dtypes[-1])) % step == 0
     return [np.ascontiguousarray(c[::step]) for c in chosen]
 
 
@@ -185,8 +186,8 @@ def i_(*shape: dims.Dim, dtype: str = "int64", name: str = "i") -> Node:
 LEAVES = (
     Sample("input-matrix", lambda t: x_(t, 2, 3), EVERY),
     Sample("input-symbolic", lambda t: x_(t, N, 3), sizes=ANY_N),
-    Sample("parameter-vector", lambda t: leaf.parameter("theta", (3,), t, None)),
-    Sample("state-matrix", lambda t: leaf.state("s", (2, 3), t, None), EVERY),
+    Sample("parameter-vector", lambda t: leaf.parameter(f"theta_{t}", (3,), t, None)),
+    Sample("state-matrix", lambda t: leaf.state(f"state_{t}", (2, 3), t, None), EVERY),
     Sample("constant-vector", lambda t: leaf.constant([0, 1, 3], t), EVERY),
     Sample("constant-special", lambda t: leaf.constant(special(t)), EVERY),
     Sample("constant-long", lambda t: leaf.constant(np.arange(100) * 0.25, t)),
@@ -656,7 +657,7 @@ TOYS: dict[str, Any] = {
 
 
 def _updated(t: str) -> Node:
-    value, held = x_(t, 2, 3), leaf.state("s", (3,), t, None)
+    value, held = x_(t, 2, 3), leaf.state(f"held_{t}", (3,), t, None)
     return phase.with_update(value, held, elementwise.apply(elementwise.NEGATIVE, held))
 
 

@@ -295,7 +295,9 @@ RELU = _unary("relu", lambda x: _where(scalar.less_equal(x, 0), 0, x))
 LEAKY_RELU = _binary("leaky_relu", lambda x, a: _where(scalar.less(x, 0), a * x, x))
 ELU = _binary("elu", lambda x, a: _where(scalar.less_equal(x, 0), a * scalar.expm1(x), x))
 SILU = _unary("silu", lambda x: x * scalar.sigmoid(x))
-GELU = _unary("gelu", lambda x: x * (1 + scalar.erf(x * sympy.Float(math.sqrt(0.5)))) / 2)
+GELU = _unary(
+    "gelu", lambda x: x * (scalar.erf(x * sympy.Float(math.sqrt(0.5))) / 2 + sympy.Rational(1, 2))
+)
 
 FORMULAS = {
     made.name: made

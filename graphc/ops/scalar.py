@@ -139,7 +139,12 @@ exp = _function("exp", lambda y, x: y)
 expm1 = _function("expm1", lambda y, x: exp(x))
 log = _function("log", lambda y, x: 1 / x)
 log1p = _function("log1p", lambda y, x: 1 / (1 + x))
-pow = _function("pow", lambda y, a, b: b * pow(a, b - 1), lambda y, a, b: y * log(a))
+# Where an exponent or the power itself is 0, so is the derivative, and not 0 * infinity.
+pow = _function(
+    "pow",
+    lambda y, a, b: where(equal(b, 0), 0, b * pow(a, b - 1)),
+    lambda y, a, b: where(equal(y, 0), 0, y * log(a)),
+)
 tanh = _function("tanh", lambda y, x: 1 - y**2)
 sigmoid = _function("sigmoid", lambda y, x: y * (1 - y))
 softplus = _function("softplus", lambda y, x: sigmoid(x))

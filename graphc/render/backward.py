@@ -16,7 +16,6 @@ import numpy as np
 
 from graphc import ir
 from graphc.ir import Node
-from graphc.ops import leaf, linear
 from graphc.passes import differentiate
 from graphc.render import formulas, forward, naming, words
 from graphc.render.formulas import PRETTY, Term
@@ -24,7 +23,6 @@ from graphc.render.forward import Values
 from graphc.render.sketch import Arrow, Box, Sketch, without_loops
 
 _DEEPEST = 3  # nodes written into one rule, one inside the other
-_BROAD = "dL/d"
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,33 +31,30 @@ class Reading:
 
     Attributes:
         order: all nodes, inputs before users.
-        names: the symbol of each forward statement, in topological order.
-        gradients: for each backward node that is one, the forward statements that it is of.
-        wanted: the name of each gradient that was asked for.
-        stated: the backward nodes that get a box or a step of their own.
+        symbols: the symbol of each forward statement, in topological order.
+        gradients: for each backward node that is one, the forward statements that it is of, the
+            nearest to the loss first.
+        stated: the backward nodes that get a box or a step of their own, in topological order.
     """
 
     order: tuple[Node, ...]
-    names: Mapping[Node, str]
+    symbols: Mapping[Node, str]
     gradients: Mapping[Node, tuple[Node, ...]]
-    wanted: Mapping[Node, str]
-    stated: frozenset[Node]
+    stated: tuple[Node, ...]
 
 
 def read(loss: Node, grads: Mapping[str, Node], given: Mapping[Node, str]) -> Reading:
     """Return a loss and its gradients, read; ``given`` names forward nodes in advance."""
     order = ir.topological((loss, *grads.values()))
     inside = set(ir.topological((loss,)))
-    ahead = [n for n in order if n in inside or n.note.origin is None]
-    derived = [n for n in order if n not in set(ahead)]
-    read_later = {c for n in derived for c in n.inputs if c not in set(derived)}
-    names = naming.symbols((*ahead[-1:], loss), given)
-    names = naming.symbols((loss, *read_later), {**given})
-    replayed = replay(loss, names)
-    gradients = _matched(order, replayed)
-    wanted = {n: name for name, n in reversed(grads.items())}
-    kept = {n for n in derived if n in gradients or n in wanted}
-    return Reading(tuple(order), names, gradients, wanted, frozenset(_stated(derived, kept)))
+    derived = {n for n in order if n not in inside and n.note.origin is not None}
+    read_later = [c for n in order if n in derived for c in n.inputs if c not in inside | derived]
+    apart = [n for n in read_later if n.inputs and not naming.is_passing(n)]
+    symbols = naming.symbols((loss, *apart), given)
+    gradients = _matched(order, derived, replay(loss, symbols), _asked(grads, symbols))
+    kept = {*gradients, *grads.values()} & derived
+    stated = _stated([n for n in order if n in derived], kept)
+    return Reading(tuple(order), symbols, gradients, stated)
 
 
 def replay(loss: Node, statements: Iterable[Node]) -> dict[Node, Node]:
@@ -68,16 +63,179 @@ def replay(loss: Node, statements: Iterable[Node]) -> dict[Node, Node]:
     return differentiate.cotangents((loss,), (differentiate.ones(loss),), floats)
 
 
+def _asked(grads: Mapping[str, Node], symbols: Mapping[Node, str]) -> dict[Node, Node]:
+    """Return the gradient of each statement that was asked for by name."""
+    return {node: grads[name] for node, name in symbols.items() if name in grads}
+
+
 def _matched(
-    order: Sequence[Node], replayed: Mapping[Node, Node]
+    order: Sequence[Node],
+    derived: set[Node],
+    replayed: Mapping[Node, Node],
+    asked: Mapping[Node, Node],
 ) -> dict[Node, tuple[Node, ...]]:
-    """Return the nodes of an order that equal a replayed gradient, with what they are of."""
-    numbers: dict[Hashable, int] = {}
-    own = {_numbered(n, numbers): n for n in reversed(_all_numbered(order, numbers))}
-    _all_numbered(ir.topological(replayed.values()), numbers)
+    """Return the backward nodes that are gradients, with the statements that they are of."""
+    table: dict[Hashable, int] = {}
+    own: dict[int, Node] = {}
+    for node, number in _numbered(order, table).items():
+        if node in derived:
+            own.setdefault(number, node)
+    again = _numbered(ir.topological(replayed.values()), table)
     found: dict[Node, list[Node]] = {}
     for statement, gradient in replayed.items():
-        node = own.get(numbers[gradient])
-        if node is not None:
-            found.setdefault(node, []).append(statement)
+        held = asked.get(statement) or own.get(again[gradient])
+        if held is not None:
+            found.setdefault(held, []).append(statement)
     return {node: tuple(of) for node, of in found.items()}
+
+
+def _numbered(order: Iterable[Node], table: dict[Hashable, int]) -> dict[Node, int]:
+    """Return a number for each node; equal numbers are equal graphs over the same leaves."""
+    found: dict[Node, int] = {}
+    for node in order:
+        key: Hashable = node
+        if node.inputs or node.op.name in ("constant", "size", "iota"):
+            attrs = tuple((k, _key(v)) for k, v in sorted(node.attrs.items()))
+            key = (node.op, tuple(found[n] for n in node.inputs), attrs)
+        found[node] = table.setdefault(key, len(table))
+    return found
+
+
+def _key(value: Any) -> Hashable:
+    if isinstance(value, np.ndarray):
+        return (value.dtype.name, value.shape, value.tobytes())
+    return value if isinstance(value, Hashable) else id(value)
+
+
+def _stated(derived: Sequence[Node], kept: set[Node]) -> tuple[Node, ...]:
+    """Return the backward nodes that are not written into their users."""
+    users = Counter(n for node in derived for n in node.inputs)
+    depth: dict[Node, int] = {}
+    stated = []
+    for node in derived:
+        inside = max((depth.get(n, 0) for n in node.inputs), default=0)
+        passing = naming.is_passing(node) or formulas.literal_text(node) is not None
+        depth[node] = inside if passing else inside + 1
+        if node in kept or (not passing and (users[node] > 1 or inside >= _DEEPEST)):
+            stated.append(node)
+            depth[node] = 0
+    return tuple(stated)
+
+
+def gradient_names(
+    reading: Reading, sign: str, symbols: Mapping[Node, str]
+) -> dict[Node, str]:
+    """Return the name of each stated backward node: ``dL/ds1``, or ``g1`` for an inner value."""
+    found: dict[Node, str] = {}
+    taken = set(symbols.values())
+    number = 0
+    for node in reading.stated:
+        of = reading.gradients.get(node)
+        if of:
+            found[node] = f"{sign}L/{sign}{symbols[of[0]]}"
+            continue
+        number += 1
+        while f"g{number}" in taken:
+            number += 1
+        found[node] = f"g{number}"
+    return found
+
+
+def sketch(
+    loss: Node, grads: Mapping[str, Node], title: str, values: Values, collapse: int | None
+) -> Sketch:
+    """Return the picture of a loss and its gradients, each beside what it is the gradient of."""
+    reading = read(loss, grads, {} if naming.own_name(loss) else {loss: "L"})
+    shown = [*reading.symbols, *reading.stated]
+    groups = _grouping(reading, {loss, *grads.values()}, collapse)
+    keys = forward.box_keys(shown, groups)
+    boxes = forward.group_boxes(shown, groups, keys)
+    writer = _Writer.of(reading, loss, grads, keys, values)
+    for node in shown:
+        if node not in groups:
+            boxes[keys[node]] = writer.box(node, groups)
+    arrows = _arrows(reading, keys)
+    return Sketch(forward.in_order(boxes, keys, shown), without_loops(arrows), title)
+
+
+def _grouping(
+    reading: Reading, kept: set[Node], collapse: int | None
+) -> dict[Node, forward.Group]:
+    ahead = {n: forward.scope_of(n.note) for n in reading.symbols}
+    back = {n: _scope(n, reading) for n in reading.stated}
+    budget = forward.BUDGET // 2 if len(ahead) + len(back) > forward.BUDGET else forward.BUDGET
+    found = forward.grouping(ahead, kept, collapse, budget)
+    later = forward.grouping(back, kept, collapse, budget)
+    return {**found, **{n: (f"{g[0]} of gradients", *g[1:]) for n, g in later.items()}}
+
+
+def _scope(node: Node, reading: Reading) -> tuple[str, ...]:
+    of = reading.gradients.get(node)
+    return forward.scope_of(of[0].note if of else node.note)
+
+
+def _arrows(reading: Reading, keys: Mapping[Node, str]) -> list[Arrow]:
+    back = set(reading.stated)
+    reads: dict[Node, tuple[Node, ...]] = {}
+    arrows = []
+    for node in reading.order:
+        found = dict.fromkeys(m for n in node.inputs for m in ((n,) if n in keys else reads[n]))
+        reads[node] = tuple(found)
+        if node in keys:
+            for source in found:
+                kind = "backward" if source in back else "read" if node in back else "forward"
+                arrows.append(Arrow(keys[source], keys[node], kind=kind))
+    return arrows
+
+
+@dataclass(frozen=True, slots=True)
+class _Writer:
+    """Writes the boxes: statements of the forward pass, rules of the backward pass."""
+
+    reading: Reading
+    loss: Node
+    asked: Mapping[Node, str]
+    keys: Mapping[Node, str]
+    values: Values
+    names: Mapping[Node, str]
+    texts: Mapping[Node, Term]
+    usual: str
+
+    @staticmethod
+    def of(
+        reading: Reading,
+        loss: Node,
+        grads: Mapping[str, Node],
+        keys: Mapping[Node, str],
+        values: Values,
+    ) -> _Writer:
+        symbols = naming.shortened(reading.symbols)
+        names = {**symbols, **gradient_names(reading, "d", symbols)}
+        texts = formulas.written(reading.order, {n: Term(t) for n, t in names.items()}, PRETTY)
+        asked = {n: name for name, n in reversed(grads.items())}
+        usual = words.usual_dtype(reading.order)
+        return _Writer(reading, loss, asked, keys, values, names, texts, usual)
+
+    def box(self, node: Node, groups: Mapping[Node, forward.Group]) -> Box:
+        is_back = node in self.names and node not in self.reading.symbols
+        kind = "gradient" if is_back else forward.leaf_kind(node) or "op"
+        is_leaf = kind in ("input", "parameter", "state")
+        own = naming.own_name(node) if not is_back else None
+        return Box(
+            key=self.keys[node],
+            kind=kind,
+            words="" if is_leaf else self.texts[node].text,
+            shape=words.type_words(node, self.usual),
+            title=self.names[node],
+            name=own or self.names[node],
+            scope=_scope(node, self.reading),
+            is_output=node is self.loss or node in self.asked,
+            is_named=own is not None or node in self.asked,
+            value=forward.value_of(node, self.values),
+            tip=forward.tip(node),
+            partner=self._partner(node, groups) if is_back else "",
+        )
+
+    def _partner(self, node: Node, groups: Mapping[Node, forward.Group]) -> str:
+        of = self.reading.gradients.get(node, ())
+        return next((self.keys[n] for n in of if n in self.keys and n not in groups), "")

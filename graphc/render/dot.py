@@ -42,8 +42,9 @@ LOOKS = {
     "state": Look("#d6efe6", "#00795a", "cylinder", "filled", "state"),
     "constant": Look("#eceff2", "#8a94a0", "note", "filled", "constant"),
     "op": Look("#ffffff", "#4b5563", word="operation"),
+    "output": Look("#f3e1ed", "#9c3f76", word="output"),
     "gradient": Look("#fbe0d3", "#c04a00", "box", _ROUND, "gradient"),
-    "group": Look("#e8e4f3", "#6a5a9c", "box3d", "filled", "block"),
+    "group": Look("#e5e8ec", "#4b5563", "box3d", "filled", "block"),
 }
 
 _ARROWS = {
@@ -103,7 +104,7 @@ def _graph_look(sketch: Sketch) -> dict[str, str]:
 
 def _caption(sketch: Sketch) -> str:
     """Return the title over a legend of the kinds that occur."""
-    kinds = {box.kind for box in sketch.boxes}
+    kinds = {_kind(box) for box in sketch.boxes}
     cells = [
         f'<td border="1" color="{look.line}" bgcolor="{look.fill}">'
         f'<font point-size="9">{look.word}</font></td>'
@@ -160,7 +161,7 @@ def _add_pairs(graph: graphviz.Digraph, sketch: Sketch) -> None:
 
 
 def _add_box(graph: graphviz.Digraph, box: Box) -> None:
-    look = LOOKS[box.kind]
+    look = LOOKS[_kind(box)]
     is_sign = box.kind == "op" and box.words in ("+", "−", "×", "÷") and not box.title
     attributes = {
         "shape": look.shape,
@@ -175,6 +176,10 @@ def _add_box(graph: graphviz.Digraph, box: Box) -> None:
     if box.tip:
         attributes["tooltip"] = graphviz.escape(words.shortened(box.tip, 400))
     graph.node(box.key, label=f"<{_label(box)}>", **attributes)
+
+
+def _kind(box: Box) -> str:
+    return "output" if box.is_output and box.kind == "op" else box.kind
 
 
 def _label(box: Box) -> str:

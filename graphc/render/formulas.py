@@ -146,17 +146,16 @@ _ARITHMETIC = (
 )
 
 
-def terms(
-    order: Iterable[Node], known: Mapping[Node, Term], signs: Signs
+def written(
+    order: Iterable[Node], names: Mapping[Node, Term], signs: Signs
 ) -> dict[Node, Term]:
-    """Return the text of each node of an order (inputs first); ``known`` ones stand as given.
+    """Return what each node of an order (inputs first) computes.
 
-    What has no text of its own and is not known is written in terms of its inputs, so callers
-    name often what is long.
+    A node without a name is written out where it is used, so callers name what is long.
     """
     found: dict[Node, Term] = {}
     for node in order:
-        found[node] = known.get(node) or node_term(node, [found[n] for n in node.inputs], signs)
+        found[node] = node_term(node, [names.get(n) or found[n] for n in node.inputs], signs)
     return found
 
 

@@ -7,7 +7,7 @@ as a number in the words of the op that it enters. All steps are linear in the n
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -53,16 +53,17 @@ def sketch(
     roots = set(outputs.values())
     order = ir.topological(outputs.values())
     folded = fold(order, roots)
-    groups = grouping(folded.shown, roots, collapse)
-    keys = _keys(folded.shown, groups)
+    scopes = {n: scope_of(n.note) for n in folded.shown}
+    groups = grouping(scopes, roots, collapse)
+    keys = box_keys(folded.shown, groups)
     titles = {n: title for title, n in reversed(outputs.items()) if naming.own_name(n) is None}
     writer = _BoxWriter(folded, keys, titles, roots, values, words.usual_dtype(order))
-    boxes = _grouped_boxes(folded.shown, groups, keys)
+    boxes = group_boxes(folded.shown, groups, keys)
     for node in folded.shown:
         if node not in groups:
             boxes[keys[node]] = writer.box(node)
     arrows = [a for node in folded.shown for a in writer.arrows(node, node in groups)]
-    return Sketch(_in_order(boxes, keys, folded.shown), without_loops(arrows), title)
+    return Sketch(in_order(boxes, keys, folded.shown), without_loops(arrows), title)
 
 
 def fold(order: Sequence[Node], kept: set[Node]) -> Folded:
@@ -94,49 +95,51 @@ def scope_of(note: Note) -> tuple[str, ...]:
 
 
 def grouping(
-    shown: Sequence[Node], kept: set[Node], collapse: int | None
+    scopes: Mapping[Node, Group], kept: set[Node], collapse: int | None, budget: int = BUDGET
 ) -> dict[Node, Group]:
     """Return the block of each node that does not get a box of its own.
 
     Args:
-        shown: nodes in topological order.
+        scopes: the path that each shown node stands in, in topological order.
         kept: nodes that keep their boxes.
-        collapse: how deep scopes are drawn open, or None for as deep as ``BUDGET`` allows.
+        collapse: how deep scopes are drawn open, or None for as deep as ``budget`` allows.
+        budget: how many boxes there may be.
     """
     if collapse is not None:
-        return _by_scope(shown, kept, collapse)
-    if len(shown) <= BUDGET:
+        return _by_scope(scopes, kept, collapse)
+    if len(scopes) <= budget:
         return {}
-    deepest = max(len(scope_of(n.note)) for n in shown)
+    deepest = max(map(len, scopes.values()))
     for depth in range(deepest - 1, -1, -1):
-        found = _by_scope(shown, kept, depth)
-        if len(shown) - len(found) + len(set(found.values())) <= BUDGET:
+        found = _by_scope(scopes, kept, depth)
+        if len(scopes) - len(found) + len(set(found.values())) <= budget:
             return found
-    return _by_stretch(shown, kept if len(kept) < BUDGET // 2 else set())
+    return _by_stretch(scopes, kept if len(kept) < budget // 2 else set(), budget)
 
 
-def _by_scope(shown: Sequence[Node], kept: set[Node], depth: int) -> dict[Node, Group]:
-    found = {}
-    for node in shown:
-        scope = scope_of(node.note)
-        if len(scope) > depth and node not in kept:
-            found[node] = ("scope", *scope[: depth + 1])
-    return found
+def _by_scope(
+    scopes: Mapping[Node, Group], kept: set[Node], depth: int
+) -> dict[Node, Group]:
+    return {
+        node: ("scope", *scope[: depth + 1])
+        for node, scope in scopes.items()
+        if len(scope) > depth and node not in kept
+    }
 
 
-def _by_stretch(shown: Sequence[Node], kept: set[Node]) -> dict[Node, Group]:
+def _by_stretch(nodes: Iterable[Node], kept: set[Node], budget: int) -> dict[Node, Group]:
     """Return stretches of the topological order, when scopes do not suffice."""
-    inner = [n for n in shown if n not in kept]
-    length = -(-len(inner) // (BUDGET // 4))
+    inner = [n for n in nodes if n not in kept]
+    length = -(-len(inner) // (budget // 4))
     return {n: ("stretch", str(i // length)) for i, n in enumerate(inner)}
 
 
-def _keys(shown: Sequence[Node], groups: Mapping[Node, Group]) -> dict[Node, str]:
+def box_keys(shown: Sequence[Node], groups: Mapping[Node, Group]) -> dict[Node, str]:
     numbers: dict[Node | Group, int] = {}
     return {n: f"n{numbers.setdefault(groups.get(n, n), len(numbers))}" for n in shown}
 
 
-def _grouped_boxes(
+def group_boxes(
     shown: Sequence[Node], groups: Mapping[Node, Group], keys: Mapping[Node, str]
 ) -> dict[str, Box]:
     members: dict[Group, list[Node]] = {}
@@ -147,19 +150,30 @@ def _grouped_boxes(
 
 
 def _group_box(group: Group, key: str, nodes: Sequence[Node]) -> Box:
-    counts = Counter(_LEAF_KINDS.get(n.op, "operation") for n in nodes)
+    counts = Counter(leaf_kind(n) or "operation" for n in nodes)
     parts = [_counted(count, word) for word, count in sorted(counts.items())]
     scope = group[1:] if group[0] == "scope" else ()
-    shape = words.type_words(nodes[-1], "float32")
-    title = scope[-1] if scope else ""
-    return Box(key, "group", ", ".join(parts), shape, title, scope[:-1])
+    return Box(
+        key,
+        "group",
+        ", ".join(parts),
+        words.type_words(nodes[-1], "float32"),
+        title=scope[-1] if scope else "",
+        name=".".join(scope),
+        scope=scope[:-1],
+    )
+
+
+def leaf_kind(node: Node) -> str | None:
+    """Return the kind of box that a leaf gets; None for what computes."""
+    return _LEAF_KINDS.get(node.op)
 
 
 def _counted(count: int, word: str) -> str:
     return f"{count:,} {word}" + ("s" if count > 1 else "")
 
 
-def _in_order(
+def in_order(
     boxes: Mapping[str, Box], keys: Mapping[Node, str], shown: Sequence[Node]
 ) -> tuple[Box, ...]:
     ordered = dict.fromkeys(keys[n] for n in shown)
@@ -176,18 +190,18 @@ class _BoxWriter:
     usual: str
 
     def box(self, node: Node) -> Box:
-        kind = _LEAF_KINDS.get(node.op, "op")
+        kind = leaf_kind(node) or "op"
         title = local_name(node) or self.titles.get(node, "")
-        value = words.value_words(self.values[node]) if node in self.values else ""
         return Box(
             key=self.keys[node],
             kind=kind,
             words="" if kind in ("input", "parameter", "state") else self._words(node),
             shape=words.type_words(node, self.usual),
             title=title,
+            name=naming.own_name(node) or title,
             scope=scope_of(node.note),
             is_output=node in self.roots,
-            value=value,
+            value=value_of(node, self.values),
             tip=tip(node),
         )
 
@@ -237,6 +251,11 @@ def local_name(node: Node) -> str:
     name = naming.own_name(node) or ""
     prefix = "".join(f"{word}." for word in node.note.scope)
     return name.removeprefix(prefix)
+
+
+def value_of(node: Node, values: Values) -> str:
+    """Return the numbers of a node, where they are known."""
+    return words.value_words(values[node]) if node in values else ""
 
 
 def tip(node: Node) -> str:

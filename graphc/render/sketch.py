@@ -8,6 +8,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
+from graphc.render import words
+
 KINDS = ("input", "parameter", "state", "constant", "op", "gradient", "group")
 
 
@@ -20,7 +22,8 @@ class Box:
         kind: one of ``KINDS``.
         words: what it computes, in readable words.
         shape: its type in words.
-        title: its name, where there is one.
+        title: what stands over it: its name without its scope, or a symbol.
+        name: what the text form calls it, where it has a name.
         scope: the path of blocks that it stands in.
         is_output: whether it is a result.
         is_named: whether the title is the user's own, not a symbol made for the picture.
@@ -34,6 +37,7 @@ class Box:
     words: str
     shape: str
     title: str = ""
+    name: str = ""
     scope: tuple[str, ...] = ()
     is_output: bool = False
     is_named: bool = True
@@ -84,8 +88,8 @@ def _names(boxes: Sequence[Box]) -> dict[str, str]:
     found: dict[str, str] = {}
     number = 0
     for box in boxes:
-        if box.title:
-            found[box.key] = ".".join((*box.scope, box.title)) if box.is_named else box.title
+        if box.name:
+            found[box.key] = words.shortened(box.name)
         else:
             number += 1
             found[box.key] = f"%{number}"
@@ -94,10 +98,10 @@ def _names(boxes: Sequence[Box]) -> dict[str, str]:
 
 def _row(box: Box, name: str, sources: list[str]) -> tuple[str, ...]:
     ring = " (output)" if box.is_output else ""
-    words = box.words if box.words else box.kind
+    said = box.words if box.words else box.kind
     if sources and box.kind in ("op", "group"):
-        words += f" <- {', '.join(sources)}"
-    return (name + ring, box.shape, words if not box.value else f"{words} ", box.value)
+        said += f" <- {', '.join(sources)}"
+    return (name + ring, box.shape, said if not box.value else f"{said} ", box.value)
 
 
 def without_loops(arrows: Sequence[Arrow]) -> tuple[Arrow, ...]:

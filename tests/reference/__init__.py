@@ -19,10 +19,10 @@ import numpy as np
 from graphc import ir
 from graphc.ir import Node
 from reference import elementwise, movement, pools, sums
-from reference.context import Array, Context, Rule
+from reference.context import FLOATS, Array, Context, Rule
 from reference.movement import philox
 
-__all__ = ["RULES", "Context", "Rule", "evaluate", "philox"]
+__all__ = ["FLOATS", "RULES", "Context", "Rule", "evaluate", "philox"]
 
 RULES: dict[str, Rule] = {**movement.RULES, **elementwise.RULES, **sums.RULES, **pools.RULES}
 
