@@ -4,7 +4,7 @@ A tour of the house, from the ground up:
 
 * `errors`, `dims` and `ir` say what a graph is: frozen nodes of strict ops over typed tensors,
   with notes that tell where each comes from. `verify` and `printer` look at graphs.
-* `ops` holds every operation, each one value in one place: shape rule, derivative rule, float class.
+* `ops` holds every operation, each one value in one place: shape and derivative rule, float class.
 * `passes` are plain functions from program to program; `passes.pipeline` has their order.
 * `dsl` is what users write: tensors, functions, layers, losses, programs.
 * `analysis` counts, `render` draws and derives.
@@ -17,7 +17,6 @@ from graphc.compiler import compile, evaluate
 from graphc.data import batches
 from graphc.dsl import initialisers as init
 from graphc.dsl import layers as nn
-
 from graphc.dsl.convert import default_dtype
 from graphc.dsl.convolution import avg_pool2d, conv2d, max_pool2d
 from graphc.dsl.declare import input, parameter, state
@@ -108,6 +107,7 @@ from graphc.dsl.program import Program, function
 from graphc.dsl.tensor import Tensor
 from graphc.module import Module
 from graphc.ops import scalar
+from graphc.views import draw, explain, summary
 
 __version__ = "0.1.0"
 
@@ -133,6 +133,7 @@ __all__ = [
     "cross_entropy",
     "default_dtype",
     "divide",
+    "draw",
     "dropout",
     "elementwise",
     "elu",
@@ -141,6 +142,7 @@ __all__ = [
     "evaluate",
     "exp",
     "expand_dims",
+    "explain",
     "expm1",
     "find",
     "flatten",
@@ -212,6 +214,7 @@ __all__ = [
     "stop_gradient",
     "subtract",
     "sum",
+    "summary",
     "swapaxes",
     "take",
     "tanh",

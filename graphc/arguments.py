@@ -258,9 +258,7 @@ def _index_checks(function: Function, order: Sequence[Node]) -> list[IndexCheck]
     return list(found.values())
 
 
-def _check_places(
-    check: IndexCheck, array: Array, sizes: Mapping[str, int], name: str
-) -> None:
+def _check_places(check: IndexCheck, array: Array, sizes: Mapping[str, int], name: str) -> None:
     if array.size == 0:
         return
     length = dims.evaluate(check.length, sizes)
@@ -271,8 +269,9 @@ def _check_places(
     place = np.unravel_index(int(np.argmax(array == bad)), array.shape)
     at = ", ".join(str(int(p)) for p in place)
     raise IndexRangeError(
-        f"{name}[{at}] is {bad}, outside 0 … {length - 1}" if array.ndim else
-        f"{name} is {bad}, outside 0 … {length - 1}",
+        f"{name}[{at}] is {bad}, outside 0 … {length - 1}"
+        if array.ndim
+        else f"{name} is {bad}, outside 0 … {length - 1}",
         where=check.where,
         rows=[("read by", check.op), (name, f"{array.dtype}{list(array.shape)}")],
     )

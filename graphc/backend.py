@@ -49,9 +49,7 @@ class Executable(Protocol):
     States begin as zeros. Arrays are C-contiguous, aligned, of exactly the program's dtypes.
     """
 
-    def call(
-        self, function: str, arrays: Sequence[Array], dims: Mapping[str, int]
-    ) -> list[Array]:
+    def call(self, function: str, arrays: Sequence[Array], dims: Mapping[str, int]) -> list[Array]:
         """Run a function and return fresh arrays, one for each of its outputs.
 
         A call completes or leaves every state as it was. Inputs are never modified or kept.
@@ -123,8 +121,9 @@ def find(backend: str | Backend) -> Backend:
     number = getattr(found, "protocol", None)
     name = getattr(found, "name", type(found).__name__)
     if number is None or not isinstance(found, Backend):
-        lacking = [m for m in ("name", "protocol", "missing", "build", "describe")
-                   if not hasattr(found, m)]
+        lacking = [
+            m for m in ("name", "protocol", "missing", "build", "describe") if not hasattr(found, m)
+        ]
         raise BackendError(f"{name!r} is no back end: it has no {', '.join(lacking)}")
     if number != PROTOCOL:
         raise BackendError(
@@ -147,4 +146,3 @@ def _loaded(name: str) -> Backend:
     except (ImportError, AttributeError) as error:
         raise BackendError(f"the back end {name!r} does not load: {error}") from error
     return loaded
-

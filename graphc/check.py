@@ -169,7 +169,7 @@ class _Point:
             self._set(name, moved)
             losses.append(float(self._run()["loss"]))
         self._set(name, base)
-        return (losses[0] - losses[1]) / (2 * step)
+        return float((losses[0] - losses[1]) / (2 * step))
 
     def _get(self, name: str) -> Array:
         held = self.arguments.get(name)

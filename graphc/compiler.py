@@ -177,13 +177,13 @@ def evaluate(
     known = {n.attrs["name"] for f in program.functions for n in f.inputs}
     sizes = dims.names(*(n.shape for n in ir.topological(program.roots)))
     unused = [n for n in arguments if n not in known and n not in sizes]
-    results = module.functions["evaluate"](**{k: v for k, v in arguments.items() if k not in unused})
+    results = module.functions["evaluate"](
+        **{k: v for k, v in arguments.items() if k not in unused}
+    )
     return structure.build(shape, [results[f"t{i}"] for i in range(len(tensors))])
 
 
-def _placed(
-    tensors: list[Tensor], at: Mapping[Any, Any]
-) -> tuple[list[Tensor], dict[str, Any]]:
+def _placed(tensors: list[Tensor], at: Mapping[Any, Any]) -> tuple[list[Tensor], dict[str, Any]]:
     """Return the tensors with given inner ones made inputs, and all values by name."""
     holes: dict[Node, Node] = {}
     values: dict[str, Any] = {}

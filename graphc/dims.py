@@ -16,13 +16,14 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
 from functools import cache
+from typing import TypeAlias
 
 import sympy
 
 from graphc.errors import ShapeError
 
-Dim = int | sympy.Expr
-Shape = tuple[Dim, ...]
+Dim: TypeAlias = int | sympy.Expr
+Shape: TypeAlias = tuple[Dim, ...]
 
 LARGEST = 2**63 - 1
 _IDENTIFIER = re.compile(r"[A-Za-z_][A-Za-z0-9_]*\Z")
@@ -64,7 +65,7 @@ def symbol(name: str) -> sympy.Symbol:
     if not _IDENTIFIER.match(name):
         raise ShapeError(
             f"the dimension name {name!r} is not an identifier",
-            hint='write arithmetic on dimensions, as in 2 * x.shape[0], not inside the string',
+            hint="write arithmetic on dimensions, as in 2 * x.shape[0], not inside the string",
         )
     return sympy.Symbol(name, integer=True, positive=True)
 
@@ -200,7 +201,10 @@ def names(*shapes: Sequence[Dim]) -> tuple[str, ...]:
 
 
 def evaluate(dim: Dim, sizes: Mapping[str, int]) -> int:
-    """Return the number that a dimension is for these sizes of its names (KeyError if one lacks)."""
+    """Return the number that a dimension is for these sizes of its names.
+
+    Errors: KeyError if one is lacking
+    """
     if isinstance(dim, int):
         return dim
     return _compiled(dim)(sizes)

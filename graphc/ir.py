@@ -229,7 +229,8 @@ class Program:
         return (*kept, *self.states)
 
 
-_template: ContextVar[Note] = ContextVar("graphc_note", default=Note())
+_NOWHERE = Note()
+_template: ContextVar[Note] = ContextVar("graphc_note", default=_NOWHERE)
 
 
 @contextmanager
@@ -313,8 +314,6 @@ def users(order: Iterable[Node]) -> dict[Node, list[Node]]:
 def program_of(*outputs: Node, name: str = "graph", inputs: Sequence[Node] = ()) -> Program:
     """Return a loose graph as a program of one function in the training form."""
     return Program(name, (Function(name, tuple(inputs), outputs, training=True),))
-
-
 
 
 def _copy(note: Note) -> Note:

@@ -132,6 +132,10 @@ def _graph(value: Graph, writer: _Writer) -> str:
     return "{\n" + "\n".join(lines) + f"\n    yield {ends}\n  }}"
 
 
+def _pair(key: object, value: Any, writer: _Writer) -> str:
+    return f"{json.dumps(key)}: {_value(value, writer)}"
+
+
 _WRITERS: tuple[tuple[Any, Callable[[Any, _Writer], str]], ...] = (
     ((bool, int), lambda v, w: str(v)),
     (float, lambda v, w: v.hex()),
@@ -140,6 +144,11 @@ _WRITERS: tuple[tuple[Any, Callable[[Any, _Writer], str]], ...] = (
     (np.ndarray, _array),
     (tuple, lambda v, w: "(" + ", ".join(_value(x, w) for x in v) + ")"),
     (list, lambda v, w: "[" + ", ".join(_value(x, w) for x in v) + "]"),
-    (dict, lambda v, w: "{" + ", ".join(f"{json.dumps(k)}: {_value(x, w)}" for k, x in v.items()) + "}"),
+    (
+        dict,
+        lambda v, w: (
+            "{" + ", ".join(f"{json.dumps(k)}: {_value(x, w)}" for k, x in v.items()) + "}"
+        ),
+    ),
     (Graph, _graph),
 )

@@ -603,7 +603,7 @@ PLACES = (
 def _bits(shape: tuple[dims.Dim, ...], *, streams: int = 1) -> Callable[[str], Node]:
     def build(t: str) -> Node:
         key = leaf.input("key", (2,), "uint64")
-        drawn = [random.random_bits(key, random.Stream(), shape, t) for _ in range(streams)]
+        drawn = [random.random_bits(key, 3 * k, shape, t) for k in range(streams)]
         return drawn[0] if streams == 1 else linear.concatenate(drawn, 0)
 
     return build

@@ -32,7 +32,7 @@ class CBackend:
 
         Errors: CompilerError
         """
-        from graphc_c.build import build  # noqa: PLC0415  (ctypes, when there is a program)
+        from graphc_c.build import build
 
         return build(program, options)
 

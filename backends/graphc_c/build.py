@@ -56,7 +56,9 @@ class CExecutable:
         library = ctypes.CDLL(str(path))
         self._report = MappingProxyType(dict(report))
         names = [n.attrs["name"] for n in program.states]
-        self._states = {n: _State(b, i) for i, (n, b) in enumerate(zip(names, plan.states, strict=True))}
+        self._states = {
+            n: _State(b, i) for i, (n, b) in enumerate(zip(names, plan.states, strict=True))
+        }
         held = self._states.values()
         self._current = np.array([s.pair[0].ctypes.data for s in held] or [0], _POINTERS)
         self._next = np.array([s.pair[1].ctypes.data for s in held] or [0], _POINTERS)
@@ -67,9 +69,7 @@ class CExecutable:
             p.name: _Function(library, number, p, shared) for number, p in enumerate(plan.plans)
         }
 
-    def call(
-        self, function: str, arrays: Sequence[Array], dims: Mapping[str, int]
-    ) -> list[Array]:
+    def call(self, function: str, arrays: Sequence[Array], dims: Mapping[str, int]) -> list[Array]:
         """Run a function; see `graphc.backend.Executable`."""
         return self._functions[function].run(arrays, dims)
 
@@ -206,7 +206,8 @@ class _Function:
         )
         if total < 0:
             raise SizeError(
-                f"{self._plan.name}: its buffers overflow 63 bits", rows=[("sizes", str(dict(sizes)))]
+                f"{self._plan.name}: its buffers overflow 63 bits",
+                rows=[("sizes", str(dict(sizes)))],
             )
         if total > self._arena.nbytes:
             try:
@@ -217,9 +218,7 @@ class _Function:
                     rows=[("sizes", str(dict(sizes)))],
                 ) from None
             self._call.arena = self._arena.ctypes.data
-        self._shapes = [
-            tuple(dims.evaluate(d, sizes) for d in t.shape) for t in self._plan.results
-        ]
+        self._shapes = [tuple(dims.evaluate(d, sizes) for d in t.shape) for t in self._plan.results]
         self._sizes = wanted
 
     def _index_error(self, status: int, sizes: Mapping[str, int]) -> Exception:

@@ -134,7 +134,14 @@ _SOURCES = {
     "constant": "c->constants[{}]",
     "arena": "c->arena + c->offsets[{}]",
 }
-_LETTERS = {"argument": "x", "result": "r", "state": "s", "next": "u", "constant": "k", "arena": "v"}
+_LETTERS = {
+    "argument": "x",
+    "result": "r",
+    "state": "s",
+    "next": "u",
+    "constant": "k",
+    "arena": "v",
+}
 
 
 class _Names:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
+from typing import Any
 
 from graphc.dims import Dim, Shape
 from graphc_c import descriptors as d
@@ -207,7 +208,9 @@ def _gather(w: Writer, k: d.Gather) -> None:
 def _take(w: Writer, k: d.Gather) -> None:
     with w.loop("i", size(k.before)), w.loop("j", size(k.places)):
         after, width = size(k.after), CTYPES[k.dtype]
-        w.line(f"const {width} *restrict x = a0 + (i * {size(k.length)} + (int64_t)a1[j]) * {after};")
+        w.line(
+            f"const {width} *restrict x = a0 + (i * {size(k.length)} + (int64_t)a1[j]) * {after};"
+        )
         w.line(f"{width} *restrict y = o0 + (i * {size(k.places)} + j) * {after};")
         with w.loop("l", after):
             w.line("y[l] = x[l];")
@@ -244,7 +247,7 @@ def _random_bits(w: Writer, k: d.RandomBits) -> None:
     w.line(f"gx_random_bits_{SUFFIXES[k.dtype]}(a0, {k.stream}u, {size(k.count)}, o0);")
 
 
-_WRITERS: dict[str, Callable[[Writer, d.Elementwise], None]] = {
+_WRITERS: dict[str, Callable[[Writer, Any], None]] = {
     d.Elementwise.kind: _elementwise,
     d.Reduction.kind: _reduction,
     d.Matmul.kind: _matmul,

@@ -11,6 +11,7 @@ from contextvars import ContextVar
 from typing import Any
 
 import numpy as np
+import sympy
 
 from graphc import dims, ir
 from graphc.dims import Dim, Shape
@@ -54,7 +55,7 @@ def node_of(value: Any, dtype: str | None = None) -> Node:
     """
     if isinstance(value, Tensor):
         return value.node
-    if isinstance(value, dims.sympy.Expr) and not value.is_number:
+    if isinstance(value, sympy.Expr) and not value.is_number:
         return leaf.size(dims.canonical(value), dtype or "int64")
     array = np.asarray(value)
     if array.dtype.kind not in "biuf":
@@ -149,7 +150,7 @@ def broadcast_shape(name: str, nodes: Sequence[Node]) -> Shape:
 
 def _broadcast_hint(nodes: Sequence[Node]) -> str | None:
     shapes = [n.shape for n in nodes]
-    if len(shapes) == 2 and len(shapes[0]) == len(shapes[1]) and shapes[0] == shapes[1][::-1]:  # noqa: PLR2004
+    if len(shapes) == 2 and len(shapes[0]) == len(shapes[1]) and shapes[0] == shapes[1][::-1]:
         return "transpose one of them with .T"
     return "shapes align at their last axes; only axes of length 1 repeat"
 
@@ -182,7 +183,9 @@ def pair(name: str, value: Any) -> tuple[int, int]:
 
     Errors: ShapeError
     """
-    given = tuple(value) if isinstance(value, Sequence) and not isinstance(value, str) else (value,) * 2
-    if len(given) != 2 or not all(hasattr(v, "__index__") for v in given):  # noqa: PLR2004
+    given = (
+        tuple(value) if isinstance(value, Sequence) and not isinstance(value, str) else (value,) * 2
+    )
+    if len(given) != 2 or not all(hasattr(v, "__index__") for v in given):
         raise ShapeError(f"{name}: a whole number or a pair of them is wanted, not {value!r}")
     return int(given[0]), int(given[1])

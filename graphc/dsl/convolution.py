@@ -126,7 +126,7 @@ def _pool(
 
 
 def _reach(filters: Node, dilation: Pair) -> Pair:
-    if len(filters.shape) != 4 or not all(isinstance(d, int) for d in filters.shape):  # noqa: PLR2004
+    if len(filters.shape) != 4 or not all(isinstance(d, int) for d in filters.shape):
         return (1, 1)  # the op itself says what is wrong
     down, across = (d * (int(k) - 1) + 1 for d, k in zip(dilation, filters.shape[2:], strict=True))
     return down, across
@@ -136,7 +136,7 @@ def _pads(name: str, padding: Padding, x: Node, reach: Pair, stride: Pair) -> Pa
     if isinstance(padding, str):
         return _named_pads(name, padding, x, reach, stride)
     given = tuple(padding) if isinstance(padding, Sequence) else (padding, padding)
-    if len(given) != 2:  # noqa: PLR2004
+    if len(given) != 2:
         raise ShapeError(f"{name}: padding is one number, two, or two pairs, not {padding!r}")
     down, across = (pair(f"{name}: padding", p) for p in given)
     if min(*down, *across) < 0:

@@ -5,6 +5,7 @@ Each function makes its operands strict and calls the builder of that name in `g
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -107,9 +108,9 @@ def pow(base: Any, exponent: Any) -> Tensor:
     if isinstance(exponent, int | float) and isinstance(base, Tensor):
         if exponent == 1:
             return base
-        if exponent == 2:  # noqa: PLR2004
+        if exponent == 2:
             return square(base)
-        if exponent == 0.5:  # noqa: PLR2004
+        if exponent == 0.5:
             return sqrt(base)
         if exponent == -1:
             return reciprocal(base)
@@ -132,9 +133,7 @@ def where(condition: Any, a: Any, b: Any) -> Tensor:
     parts = convert.same_dtype("where", a, b)
     shape = convert.broadcast_shape("where", (chosen, *parts))
     return Tensor(
-        formulas.apply(
-            formulas.WHERE, *(linear.broadcast_to(n, shape) for n in (chosen, *parts))
-        )
+        formulas.apply(formulas.WHERE, *(linear.broadcast_to(n, shape) for n in (chosen, *parts)))
     )
 
 
@@ -211,8 +210,10 @@ def transpose(x: Any, axes: Sequence[int] | None = None) -> Tensor:
     """Return the tensor with its axes in another order (reversed by default)."""
     node = node_of(x)
     rank = len(node.shape)
-    order = tuple(range(rank))[::-1] if axes is None else tuple(
-        axis_of("transpose", a, rank) for a in axes
+    order = (
+        tuple(range(rank))[::-1]
+        if axes is None
+        else tuple(axis_of("transpose", a, rank) for a in axes)
     )
     return Tensor(linear.transpose(node, order))
 
@@ -308,7 +309,9 @@ def pad(x: Any, widths: Sequence[Any], value: float = 0) -> Tensor:
             rows=[(node.label, str(node.type))],
         )
     pairs = [convert.pair("pad", w) for w in widths]
-    return Tensor(linear.pad(node, tuple(a for a, _ in pairs), tuple(b for _, b in pairs), None, value))
+    return Tensor(
+        linear.pad(node, tuple(a for a, _ in pairs), tuple(b for _, b in pairs), None, value)
+    )
 
 
 @public
@@ -407,14 +410,16 @@ def matmul(a: Any, b: Any) -> Tensor:
         left = linear.reshape(left, (1, *left.shape))
     if columns:
         right = linear.reshape(right, (*right.shape, 1))
-    if len(left.shape) > len(right.shape) == 2 and len(left.shape) > 2:  # noqa: PLR2004
+    if len(left.shape) > len(right.shape) == 2 and len(left.shape) > 2:
         # One matrix for a stack: one long product instead of many short ones.
         flat = linear.reshape(left, (dims.size(left.shape[:-1]), left.shape[-1]))
         value = matrix.matmul(flat, right)
         value = linear.reshape(value, (*left.shape[:-1], right.shape[-1]))
     else:
         value = matrix.matmul(*_stacks(left, right))
-    drop = tuple(i for i, gone in ((len(value.shape) - 2, rows), (len(value.shape) - 1, columns)) if gone)
+    drop = tuple(
+        i for i, gone in ((len(value.shape) - 2, rows), (len(value.shape) - 1, columns)) if gone
+    )
     return Tensor(linear.reshape(value, linear.kept_shape(value.shape, drop)))
 
 
@@ -523,7 +528,7 @@ def named(x: Any, name: str) -> Tensor:
         raise GraphError(f"{node.label} has the name that it was declared with")
     full_name(name)
     scope = ir.current_note().scope or node.note.scope
-    return Tensor(ir.renoted(node, ir.replace(node.note, name=name, scope=scope)))
+    return Tensor(ir.renoted(node, dataclasses.replace(node.note, name=name, scope=scope)))
 
 
 UFUNCS: dict[str, Callable[..., Tensor]] = {

@@ -184,9 +184,7 @@ def _gradients(loss: Node, wrt: Sequence[Node], disconnected: str) -> list[Node]
     return gradients
 
 
-def _missing(
-    loss: Node, given: Node, node: Node, order: list[Node], disconnected: str
-) -> Node:
+def _missing(loss: Node, given: Node, node: Node, order: list[Node], disconnected: str) -> Node:
     reached = loss in depends(order, [node]) and node in set(order)
     if reached or disconnected == "zero":
         return elementwise.filled(0, node)

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+import sympy
 
 from graphc import dims, ir
 from graphc.dims import Dim, Shape
@@ -61,7 +62,7 @@ def _checked(part: Any) -> Any:
         if node.dtype not in ir.INTEGERS:
             raise DtypeError(f"an index holds integers, not {node.dtype}")
         return node
-    if part is None or isinstance(part, slice | dims.sympy.Expr):
+    if part is None or isinstance(part, slice | sympy.Expr):
         return part
     if isinstance(part, bool) or not hasattr(part, "__index__"):
         raise DtypeError(f"an index is a number, a slice, None, ... or integers, not {part!r}")
@@ -101,13 +102,15 @@ def _slice(part: slice, extent: Dim) -> tuple[Dim, Dim, int]:
         v is None or isinstance(v, int) for v in (part.start, part.stop)
     ):
         places = range(*part.indices(extent))
-        return (places[0] if len(places) else 0), len(places), step
+        return (places[0] if places else 0), len(places), step
     backwards = step < 0
     first = dims.add(extent, -1) if backwards else 0
     start = first if part.start is None else _bound(part.start, extent)
     stop = (-1 if backwards else extent) if part.stop is None else _bound(part.stop, extent)
-    room = dims.add(start, dims.multiply(-1, stop)) if backwards else dims.add(
-        stop, dims.multiply(-1, start)
+    room = (
+        dims.add(start, dims.multiply(-1, stop))
+        if backwards
+        else dims.add(stop, dims.multiply(-1, start))
     )
     return start, dims.ceil_divide(room, abs(step)), step
 
@@ -121,9 +124,7 @@ def _place(part: Any, extent: Dim, axis: int) -> Dim:
     place = _bound(part, extent)
     inside = dims.require_at_least(dims.add(extent, -1), place, "the index lies inside the axis")
     if not inside or not dims.require_at_least(place, 0, "the index lies inside the axis"):
-        raise ShapeError(
-            f"index {part} lies outside axis {axis} of {dims.text(extent)} elements"
-        )
+        raise ShapeError(f"index {part} lies outside axis {axis} of {dims.text(extent)} elements")
     return place
 
 

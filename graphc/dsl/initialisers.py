@@ -65,7 +65,7 @@ def of(value: Any, shape: Any) -> Initialiser:
         rank = 0 if shape is None or isinstance(shape, int | str) else len(shape)
         return glorot() if rank > 1 else constant(0)
     if callable(value):
-        return Initialiser(getattr(value, "__name__", "init"), lambda s, g: value(s, g))
+        return Initialiser(getattr(value, "__name__", "init"), value)
     return array(value) if np.ndim(value) else constant(value)
 
 
@@ -123,9 +123,9 @@ def he() -> Initialiser:
 
 def _fans(shape: Shape) -> tuple[int, int]:
     """Return (fan-in, fan-out), at least 1 each."""
-    if len(shape) < 2:  # noqa: PLR2004  (vectors and scalars)
+    if len(shape) < 2:
         fan = math.prod(shape)
         return max(fan, 1), max(fan, 1)
     field = math.prod(shape[2:])
-    inward, outward = (shape[0], shape[1]) if len(shape) == 2 else (shape[1], shape[0])  # noqa: PLR2004
+    inward, outward = (shape[0], shape[1]) if len(shape) == 2 else (shape[1], shape[0])
     return max(inward * field, 1), max(outward * field, 1)

@@ -15,6 +15,7 @@ from graphc.dsl.names import scope
 from graphc.dsl.tensor import Tensor
 from graphc.errors import ShapeError
 
+
 class Dense:
     """``x @ weight + bias`` along the last axis.
 
@@ -48,9 +49,13 @@ class Dense:
             if self.weight is None:
                 inputs = _width("Dense", node)
                 dtype = node.dtype if node.tensor.is_float else None
-                self.weight = declare.parameter("weight", (inputs, self.units), self.init, dtype=dtype)
+                self.weight = declare.parameter(
+                    "weight", (inputs, self.units), self.init, dtype=dtype
+                )
                 if self.has_bias:
-                    self.bias = declare.parameter("bias", (self.units,), self.bias_init, dtype=dtype)
+                    self.bias = declare.parameter(
+                        "bias", (self.units,), self.bias_init, dtype=dtype
+                    )
             product = functions.matmul(Tensor(node), self.weight)
             return product if self.bias is None else product + self.bias
 
@@ -97,7 +102,7 @@ class Conv2d:
 
     def _declare(self, node: ir.Node) -> None:
         groups = int(self.window.get("groups", 1))
-        if len(node.shape) != 4:  # noqa: PLR2004
+        if len(node.shape) != 4:
             raise ShapeError(
                 "Conv2d: takes images (N, C, H, W)", rows=[(node.label, str(node.type))]
             )

@@ -41,7 +41,7 @@ def cross_entropy(
         log_p = functions.log_softmax(Tensor(scores), axis)
         each = functions.negative((Tensor(wanted) * log_p).sum(axis))
         return _reduced("cross_entropy", each, weights, reduction)
-    last = tuple(i for i in range(len(scores.shape)) if i != axis) + (axis,)
+    last = (*(i for i in range(len(scores.shape)) if i != axis), axis)
     rows = functions.transpose(Tensor(scores), last)
     expected = rows.shape[:-1]
     if len(wanted.shape) != len(expected) or any(

@@ -75,4 +75,4 @@ def unknown(name: str, known: Iterable[str]) -> NameClashError:
 
 
 def _shown(name: str) -> str:
-    return repr(name if len(name) <= 60 else name[:57] + "...")  # noqa: PLR2004
+    return repr(name if len(name) <= 60 else name[:57] + "...")

@@ -23,7 +23,7 @@ def uniform(shape: Any, low: Any = 0.0, high: Any = 1.0, *, dtype: str | None = 
     drawn = Tensor(random.uniform(KEY, Stream(), convert.shape_of(shape), kind))
     if isinstance(low, float | int) and isinstance(high, float | int) and (low, high) == (0, 1):
         return drawn
-    return drawn * (high - low) + low
+    return functions.add(drawn * (high - low), low)
 
 
 @public
@@ -31,7 +31,7 @@ def normal(shape: Any, mean: Any = 0.0, scale: Any = 1.0, *, dtype: str | None =
     """Draw floats from the normal distribution."""
     kind = dtype or convert.float_dtype()
     drawn = Tensor(random.normal(KEY, (Stream(), Stream()), convert.shape_of(shape), kind))
-    return drawn * scale + mean
+    return functions.add(drawn * scale, mean)
 
 
 @public

@@ -52,7 +52,9 @@ def gradients_of(loss: Tensor | Mapping[Tensor, Any], params: Any = None) -> dic
     if params is not None:
         raise GradientError("params= narrows a loss; a dict of gradients is narrow already")
     if not isinstance(loss, Mapping) or not all(isinstance(p, Tensor) for p in loss):
-        raise GradientError(f"an optimiser takes a loss or gradients by parameter, not {loss!r:.60}")
+        raise GradientError(
+            f"an optimiser takes a loss or gradients by parameter, not {loss!r:.60}"
+        )
     return {p: Tensor(node_of(g, p.dtype)) for p, g in loss.items()}
 
 

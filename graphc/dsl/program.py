@@ -99,7 +99,7 @@ class Program:
         return f"<Program {self.name}: {', '.join(self.functions)}>"
 
     def __str__(self) -> str:
-        from graphc import printer  # noqa: PLC0415
+        from graphc import printer
 
         return printer.text(self.ir, notes=True)
 

@@ -71,11 +71,6 @@ class Tensor:
 
     __hash__ = object.__hash__
 
-    def _repr_svg_(self) -> str:
-        from graphc.dsl import views  # noqa: PLC0415  (drawing is imported when it is wanted)
-
-        return views.draw(self)._repr_svg_()
-
     # ------------------------------------------------------------ what a tensor is not
 
     def __bool__(self) -> bool:
@@ -97,7 +92,7 @@ class Tensor:
     def __int__(self) -> int:
         self._no_number()
 
-    def __index__(self) -> int:
+    def __index__(self) -> int:  # noqa: PLE0305  (it raises)
         self._no_number()
 
     def __array__(self, dtype: object = None, copy: object = None) -> NoReturn:
@@ -127,7 +122,11 @@ class Tensor:
         if operator is not None and method == "__call__" and not kwargs:
             return operator(*inputs)
         known = getattr(functions, _OWN_WORDS.get(ufunc.__name__, ufunc.__name__), None)
-        word = f"gx.{known.__name__}" if known is not None else "a function of graphc, or gx.elementwise"
+        word = (
+            f"gx.{known.__name__}"
+            if known is not None
+            else "a function of graphc, or gx.elementwise"
+        )
         raise TensorUseError(
             f"np.{ufunc.__name__} takes arrays, and {self.node!r} is a tensor", hint=f"use {word}"
         )

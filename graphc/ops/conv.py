@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from graphc import dims, ir
 from graphc.dims import Dim, Shape
-from graphc.errors import DtypeError, ShapeError
+from graphc.errors import DtypeError, Row, ShapeError
 from graphc.ir import Attrs, Cotangents, Differentiate, Floats, Node, Op, TensorType
 
 Pair = tuple[int, int]
@@ -54,7 +54,7 @@ def extent_formula(extent: Dim, kernel: int, stride: int, pads: Pair, dilation: 
     )
 
 
-def _check(x: Node, w: Node, win: Window, rows: list[tuple[str, ...]]) -> None:
+def _check(x: Node, w: Node, win: Window, rows: Sequence[Row]) -> None:
     if len(x.shape) != _RANK or len(w.shape) != _RANK:
         raise ShapeError("conv2d: takes images (N, C, H, W), filters (M, C, KH, KW)", rows=rows)
     if x.dtype != w.dtype or not x.tensor.is_float:
@@ -76,7 +76,7 @@ def _check(x: Node, w: Node, win: Window, rows: list[tuple[str, ...]]) -> None:
         )
 
 
-def _extents(size: Shape, kernel: Shape, win: Window, rows: list[tuple[str, ...]]) -> Shape:
+def _extents(size: Shape, kernel: Shape, win: Window, rows: Sequence[Row]) -> Shape:
     """Return (OH, OW), or raise with the formula and its numbers."""
     found = []
     for axis, letter in enumerate("HW"):
@@ -155,7 +155,7 @@ def conv2d(x: Node, w: Node, win: Window) -> Node:
     return ir.apply(CONV2D, (x, w), {"window": win})
 
 
-def _check_output(g: Node, expected: Shape, rows: list[tuple[str, ...]], name: str) -> None:
+def _check_output(g: Node, expected: Shape, rows: Sequence[Row], name: str) -> None:
     where = ir.current_note().where
     agree = len(g.shape) == _RANK and all(
         dims.require_equal(a, b, f"{name}: sizes agree", where)

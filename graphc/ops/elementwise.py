@@ -138,9 +138,7 @@ def _pieces(expr: sympy.Piecewise) -> sympy.Expr:
 def _infer(inputs: Sequence[Node], attrs: Attrs) -> TensorType:
     made: Formula = attrs["formula"]
     if len(inputs) != len(made.arguments):
-        raise FormulaError(
-            f"{made.name} takes {len(made.arguments)} arguments, not {len(inputs)}"
-        )
+        raise FormulaError(f"{made.name} takes {len(made.arguments)} arguments, not {len(inputs)}")
     first = inputs[0].tensor
     for node in inputs[1:]:
         if node.shape != first.shape and not _same_shape(node, inputs[0], made.name):
@@ -264,8 +262,6 @@ def _unary(name: str, definition: Callable[..., Any] | None = None) -> Formula:
 
 def _binary(name: str, definition: Callable[..., Any] | None = None) -> Formula:
     return formula(name, definition or scalar.FUNCTIONS[name], 2)
-
-
 
 
 ADD = _binary("add", lambda a, b: a + b)

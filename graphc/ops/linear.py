@@ -160,6 +160,10 @@ def spread(g: Node, x: Node, axes: tuple[int, ...]) -> Node:
 
 
 def reduced_shape(name: str, x: Node, axes: tuple[int, ...]) -> Shape:
+    """Return the shape that a reduction leaves.
+
+    Errors: ShapeError for axes that are none, or not sorted
+    """
     if any(not 0 <= a < len(x.shape) for a in axes) or list(axes) != sorted(set(axes)):
         raise ShapeError(
             f"{name}: {axes} are no axes of a tensor of rank {len(x.shape)}",
@@ -323,7 +327,9 @@ def _concatenate_type(inputs: Sequence[Node], attrs: Attrs) -> TensorType:
     first = inputs[0]
     for x in inputs[1:]:
         alike = len(x.shape) == len(first.shape) and x.dtype == first.dtype
-        rest = [(m, n) for i, (m, n) in enumerate(zip(x.shape, first.shape)) if i != axis]
+        rest = [
+            (m, n) for i, (m, n) in enumerate(zip(x.shape, first.shape, strict=False)) if i != axis
+        ]
         if not alike or not all(
             dims.require_equal(m, n, "concatenate: other axes agree", _where()) for m, n in rest
         ):

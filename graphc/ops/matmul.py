@@ -15,7 +15,7 @@ def _infer(inputs: Sequence[Node], attrs: Attrs) -> TensorType:
     a, b = inputs
     where = ir.current_note().where
     rows = [(a.label, str(a.type), "… M K"), (b.label, str(b.type), "… K N")]
-    if len(a.shape) < 2 or len(a.shape) != len(b.shape):  # noqa: PLR2004  (matrices)
+    if len(a.shape) < 2 or len(a.shape) != len(b.shape):
         raise ShapeError("matmul: takes matrices, or stacks of equally many axes", rows=rows)
     if a.dtype != b.dtype or a.dtype == "bool":
         raise DtypeError(f"matmul: does not take {a.dtype} with {b.dtype}", rows=rows)

@@ -31,7 +31,9 @@ def probe(formula: Formula) -> None:
     Errors: FormulaError where float32 gives no ordinary number and the truth is one
     """
     arity = len(formula.arguments)
-    places = [(p,) for p in _SIGNED] if arity == 1 else list(product(_FEW, repeat=arity))
+    places: list[tuple[float, ...]] = (
+        [(p,) for p in _SIGNED] if arity == 1 else list(product(_FEW, repeat=arity))
+    )
     parts = [("the formula", formula.expr)]
     for i in range(arity):
         label = "its derivative" if arity == 1 else f"its derivative by {formula.arguments[i]}"
@@ -40,9 +42,7 @@ def probe(formula: Formula) -> None:
         _try(formula, label, expr, places)
 
 
-def _try(
-    formula: Formula, label: str, expr: sympy.Expr, places: list[tuple[float, ...]]
-) -> None:
+def _try(formula: Formula, label: str, expr: sympy.Expr, places: list[tuple[float, ...]]) -> None:
     symbols = (*formula.arguments, RESULT)
     tree = scalar.tree_of(expr, symbols)
     arrays: list[Any] = [np.array(column, np.float32) for column in zip(*places, strict=True)]
@@ -101,7 +101,7 @@ _EXACT: dict[str, Any] = {
     "negative": lambda a: -a,
     "floor_divide": lambda a, b: mpmath.floor(a / b),
     "remainder": lambda a, b: a - b * mpmath.floor(a / b),
-    "pow": lambda a, b: mpmath.power(a, b),
+    "pow": mpmath.power,
     "equal": lambda a, b: a == b,
     "not_equal": lambda a, b: a != b,
     "less": lambda a, b: a < b,

@@ -140,7 +140,7 @@ expm1 = _function("expm1", lambda y, x: exp(x))
 log = _function("log", lambda y, x: 1 / x)
 log1p = _function("log1p", lambda y, x: 1 / (1 + x))
 # Where an exponent or the power itself is 0, so is the derivative, and not 0 * infinity.
-pow = _function(
+pow: Any = _function(
     "pow",
     lambda y, a, b: where(equal(b, 0), 0, b * pow(a, b - 1)),
     lambda y, a, b: where(equal(y, 0), 0, y * log(a)),
@@ -150,7 +150,7 @@ sigmoid = _function("sigmoid", lambda y, x: y * (1 - y))
 softplus = _function("softplus", lambda y, x: sigmoid(x))
 erf = _function("erf", lambda y, x: sympy.Float(2 / math.sqrt(math.pi)) * exp(-(x**2)))
 sin = _function("sin", lambda y, x: cos(x))
-cos = _function("cos", lambda y, x: -sin(x))
+cos: Any = _function("cos", lambda y, x: -sin(x))
 atan = _function("atan", lambda y, x: 1 / (1 + x**2))
 
 _NUMBERS = (*INTEGERS, *FLOATS)
@@ -256,7 +256,7 @@ def _dtype(tree: Tree, dtypes: tuple[str, ...]) -> str | None:
 
 
 def _brief(domain: tuple[str, ...]) -> tuple[str, ...]:
-    return domain if len(domain) < 4 else ("an integer", "a float")  # noqa: PLR2004
+    return domain if len(domain) < 4 else ("an integer", "a float")
 
 
 @cache
@@ -323,11 +323,11 @@ def _power_tree(expr: sympy.Expr, arguments: tuple[sympy.Symbol, ...]) -> Tree:
     tree = tree_of(base, arguments)
     if exponent == sympy.Rational(1, 2):
         return Apply("sqrt", (tree,))
-    if exponent.is_Integer and 1 < int(exponent) <= 4:  # noqa: PLR2004
+    if exponent.is_Integer and 1 < int(exponent) <= 4:
         square = Apply("multiply", (tree, tree))
-        if exponent == 2:  # noqa: PLR2004
+        if exponent == 2:
             return square
-        return Apply("multiply", (square, tree if exponent == 3 else square))  # noqa: PLR2004
+        return Apply("multiply", (square, tree if exponent == 3 else square))
     if exponent.is_negative:
         return Apply("divide", (Number(1), tree_of(base**-exponent, arguments)))
     return Apply("pow", (tree, tree_of(exponent, arguments)))

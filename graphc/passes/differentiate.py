@@ -10,7 +10,7 @@ from dataclasses import replace
 
 from graphc import ir
 from graphc.ir import Graph, Node, Origin
-from graphc.ops import elementwise, linear, scan
+from graphc.ops import elementwise, leaf, linear, scan
 
 
 def differentiate(graph: Graph, seeds: Sequence[Node | None]) -> Graph:
@@ -104,4 +104,4 @@ def _add(table: dict[tuple[Node, int], Node], node: Node, cotangent: Node) -> No
 
 def ones(node: Node) -> Node:
     """Return the seed of a scalar: 1."""
-    return linear.broadcast_to(elementwise.leaf.constant(1, node.dtype), node.shape)
+    return linear.broadcast_to(leaf.constant(1, node.dtype), node.shape)

@@ -92,9 +92,7 @@ def _draws(function: Function) -> bool:
 def _advancing(function: Function) -> Function:
     if not _draws(function):
         return function
-    return replace(
-        function, updates=(*function.updates, (random.KEY, random.advanced(random.KEY)))
-    )
+    return replace(function, updates=(*function.updates, (random.KEY, random.advanced(random.KEY))))
 
 
 def _numbered(program: Program) -> Program:
@@ -105,8 +103,6 @@ def _numbered(program: Program) -> Program:
         if not isinstance(stream, random.Stream):
             return None
         number = numbers.setdefault(stream, len(numbers))
-        return random.random_bits(
-            node.inputs[0], number, node.attrs["shape"], node.attrs["dtype"]
-        )
+        return random.random_bits(node.inputs[0], number, node.attrs["shape"], node.attrs["dtype"])
 
     return rewrite.rewrite(program, numbered)

@@ -16,8 +16,8 @@ def simplify(program: Program) -> Program:
 
 
 def times_one(node: Node) -> Node | None:
-    """x * 1 -> x, x / 1 -> x, x - 0 -> x, x * -1 -> -x."""
-    if node.op is not elementwise.ELEMENTWISE or len(node.inputs) != 2:  # noqa: PLR2004
+    """X * 1 -> x, x / 1 -> x, x - 0 -> x, x * -1 -> -x."""
+    if node.op is not elementwise.ELEMENTWISE or len(node.inputs) != 2:
         return None
     a, b = node.inputs
     made = node.attrs["formula"]
@@ -41,8 +41,8 @@ def twice_negative(node: Node) -> Node | None:
 
 
 def plus_negative(node: Node) -> Node | None:
-    """x + (-y) -> x - y, x - (-y) -> x + y."""
-    if node.op is not elementwise.ELEMENTWISE or len(node.inputs) != 2:  # noqa: PLR2004
+    """X + (-y) -> x - y, x - (-y) -> x + y."""
+    if node.op is not elementwise.ELEMENTWISE or len(node.inputs) != 2:
         return None
     made = node.attrs["formula"]
     other = {elementwise.ADD: elementwise.SUBTRACT, elementwise.SUBTRACT: elementwise.ADD}.get(made)

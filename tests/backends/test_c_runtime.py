@@ -72,7 +72,7 @@ UNARY = [*SIGNS, "floor", "sqrt", *ROUNDED]
 
 # Greatest error of a rounded function in units of the last place; the headers state the float32
 # ones (measured over every float32), the C library's are within 1 but for composed functions.
-ULP = {"f32": 2.7, "f64": 4.0}
+ULP = {"f32": 2.8, "f64": 4.0}
 
 
 def _wrappers() -> Iterator[str]:

@@ -1,0 +1,164 @@
+"""The command line: ``graphc compile | draw | explain | summary | check | doctor``.
+
+A FILE is a Python file that defines ``program``, and for commands that need numbers ``example``, a
+dict of arrays by input name. Building stands at its top level, training under
+``if __name__ == "__main__"``.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import platform
+import runpy
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from graphc import backend as backends
+from graphc.errors import BackendError, CallError, GraphcError
+
+_FAILED = 1
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run a command and return its exit status; errors of the user's go to stderr as text."""
+    options = _parser().parse_args(arguments)
+    try:
+        options.run(options)
+    except GraphcError as error:
+        print(f"{type(error).__name__}: {error}", file=sys.stderr)
+        return _FAILED
+    return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="graphc", description=__doc__)
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+
+    def command(name: str, run: Any, words: str, *, file: bool = True) -> argparse.ArgumentParser:
+        made = commands.add_parser(name, help=words, description=words)
+        made.set_defaults(run=run)
+        if file:
+            made.add_argument("file", metavar="FILE", help="a Python file that defines `program`")
+        return made
+
+    made = command("compile", _compile, "compile a program; write its sources and weights")
+    made.add_argument("-o", "--output", metavar="DIR", required=True)
+    made.add_argument("--weights", metavar="F", help="weights to take instead of initial values")
+    made.add_argument("--backend", metavar="B")
+    made = command("draw", _draw, "draw a function of a program")
+    made.add_argument("-o", "--output", metavar="F", help=".svg, .png, .dot or .txt", required=True)
+    made.add_argument("--function", metavar="F")
+    made.add_argument("--view", metavar="V", default="graph", help="graph or gradient")
+    made.add_argument("--wrt", metavar="P", help="a parameter's name or a glob")
+    made = command("explain", _explain, "derive one gradient, step by step")
+    made.add_argument("--wrt", metavar="P", required=True)
+    made.add_argument("--function", metavar="F")
+    made.add_argument("--format", choices=["text"], default="text")
+    made = command("summary", _summary, "count layers, parameters and multiply-adds")
+    made.add_argument("--function", metavar="F")
+    made.add_argument("--json", action="store_true")
+    made = command("check", _check, "compare gradients with central differences")
+    made.add_argument("--function", metavar="F")
+    command("doctor", _doctor, "say what is here, and what to install", file=False)
+    return parser
+
+
+class _File:
+    """A user's file that has been run: its program and its example."""
+
+    def __init__(self, path: str) -> None:
+        from graphc.dsl.program import Program
+
+        source = Path(path)
+        if not source.is_file():
+            raise CallError(f"there is no file {path!r}")
+        sys.path.insert(0, str(source.resolve().parent))
+        found = runpy.run_path(path, run_name="__graphc__")
+        program = found.get("program")
+        if not isinstance(program, Program):
+            raise CallError(
+                f"{path} defines no program", hint="program = gx.Program(…) at its top level"
+            )
+        self.program = program
+        self.example: Mapping[str, Any] = found.get("example", {})
+
+    def chosen(self, name: str | None) -> Any:
+        """Return the function of a name, or the program."""
+        if name is None:
+            return self.program
+        if name not in self.program.functions:
+            known = ", ".join(self.program.functions)
+            raise CallError(f"the program has no function {name!r}", hint=f"it has {known}")
+        return self.program.functions[name]
+
+
+def _compile(options: argparse.Namespace) -> None:
+    from graphc import printer
+    from graphc.compiler import compile
+
+    program = _File(options.file).program
+    module = compile(program, options.backend)
+    if options.weights:
+        module.load(options.weights)
+    folder = Path(options.output)
+    folder.mkdir(parents=True, exist_ok=True)
+    texts = {f"{program.name}.txt": printer.text(program.ir, notes=True), **module.report["source"]}
+    for name, text in texts.items():
+        (folder / name).write_text(text, encoding="utf-8")
+    module.save(folder / f"{program.name}.safetensors")
+    for name in (*texts, f"{program.name}.safetensors"):
+        print(folder / name)
+
+
+def _draw(options: argparse.Namespace) -> None:
+    from graphc import views
+
+    chosen = _File(options.file).chosen(options.function)
+    views.draw(chosen, options.view, wrt=options.wrt).save(options.output)
+    print(options.output)
+
+
+def _explain(options: argparse.Namespace) -> None:
+    from graphc import views
+
+    print(views.explain(_File(options.file).chosen(options.function), options.wrt))
+
+
+def _summary(options: argparse.Namespace) -> None:
+    from graphc import views
+
+    made = views.summary(_File(options.file).chosen(options.function))
+    print(json.dumps(made.as_dict(), indent=2) if options.json else made)
+
+
+def _check(options: argparse.Namespace) -> None:
+    from graphc import views
+    from graphc.check import check_grads
+
+    file = _File(options.file)
+    print(check_grads(views.loss_of(file.chosen(options.function)), at=file.example))
+
+
+def _doctor(options: argparse.Namespace) -> None:
+    from graphc.render import engine
+
+    rows = [
+        ("Python", f"{platform.python_version()} ({platform.machine()}, {sys.platform})"),
+        ("processors", str(os.cpu_count())),
+    ]
+    rows += [(f"drawing {key}", value) for key, value in engine.describe().items()]
+    for name in backends.installed():
+        try:
+            found = backends.find(name)
+        except BackendError as error:
+            rows.append((f"back end {name}", f"unusable: {error}"))
+            continue
+        rows.append((f"back end {name}", f"protocol {found.protocol}"))
+        rows += [(f"  {key}", value) for key, value in found.describe().items()]
+    width = max(len(key) for key, _ in rows)
+    for key, value in rows:
+        print(f"{key:{width}}  " + value.replace("\n", "\n" + " " * (width + 2)))

@@ -1,0 +1,144 @@
+"""What users look at: pictures, derivations and summaries of tensors and programs.
+
+Views are values: printing gives text, notebooks show them, ``.save(name)`` writes the form that
+the suffix names. How they are made stands in `render` and `analysis`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from graphc import ir
+from graphc.compiler import evaluate
+from graphc.dsl import graph, structure
+from graphc.dsl.location import public
+from graphc.dsl.program import Function, Program
+from graphc.dsl.tensor import Tensor
+from graphc.errors import CallError
+from graphc.ir import Node
+
+if TYPE_CHECKING:
+    from graphc.analysis.cost import Summary
+    from graphc.render.derivation import Derivation
+    from graphc.render.diagram import Diagram
+
+VIEWS = ("graph", "gradient")
+
+
+@public
+def draw(
+    what: Any,
+    view: str = "graph",
+    *,
+    wrt: Any = None,
+    at: Mapping[Any, Any] | None = None,
+    title: str | None = None,
+) -> Diagram:
+    """Return the picture of a tensor, a nest of them, or a program's functions.
+
+    Args:
+        what: a tensor, a nest of tensors, a `Program` (its first function, or for gradients its
+            loss) or one of its functions.
+        view: ``"graph"``, or ``"gradient"`` for forward and backward together.
+        wrt: for gradients: parameters or tensors (all parameters by default).
+        at: arrays by name or tensor; the picture then shows numbers.
+        title: a line above the picture.
+
+    Errors: CallError for an unknown view, GradientError, RenderError
+    """
+    from graphc.render import diagram
+
+    if view not in VIEWS:
+        raise CallError(f"there is no view {view!r}", hint="one of " + ", ".join(VIEWS))
+    if view == "gradient":
+        loss = loss_of(what)
+        targets = _by_name(loss, wrt)
+        gradients = graph.grad(loss, list(targets.values()))
+        named = {name: g.node for name, g in zip(targets, gradients, strict=True)}
+        values = _values({"loss": loss} | dict(zip(targets, gradients, strict=True)), at)
+        return diagram.gradient_diagram(loss.node, named, title=title, values=values)
+    outputs = _outputs(what)
+    nodes = {name: t.node for name, t in outputs.items()}
+    return diagram.diagram(nodes, title=title, values=_values(outputs, at))
+
+
+@public
+def explain(loss: Any, wrt: Any, *, at: Mapping[Any, Any] | None = None) -> Derivation:
+    """Return the derivation of one gradient, step by step from the loss to the final formula.
+
+    Args:
+        loss: a scalar tensor, or a program or function with one.
+        wrt: one parameter or tensor, or its name.
+        at: arrays by name or tensor; the steps then show numbers.
+
+    Errors: GradientError, NameClashError
+    """
+    from graphc.render import derivation
+
+    loss = loss_of(loss)
+    target = graph.wanted(loss, wrt)
+    if not isinstance(target, Tensor):
+        raise CallError(
+            f"explain derives by one tensor, and {wrt!r:.60} stands for several",
+            hint="write its full name",
+        )
+    gradient = graph.grad(loss, target)
+    values = _values({"loss": loss, "gradient": gradient}, at)
+    return derivation.explain(loss.node, target.node, gradient.node, values=values)
+
+
+@public
+def summary(what: Any) -> Summary:
+    """Return the table of layers: shapes, parameters, multiply-adds.
+
+    ``what`` is a tensor, a nest of them, a `Program` or one of its functions.
+    """
+    from graphc.analysis import cost
+
+    return cost.summary([t.node for t in _outputs(what).values()])
+
+
+def _outputs(what: Any) -> dict[str, Tensor]:
+    """Return tensors by name."""
+    if isinstance(what, Program):
+        what = next(iter(what.functions.values()))
+    if isinstance(what, Function):
+        what = structure.build(what.structure, what.outputs)
+    if isinstance(what, Tensor):
+        return {what.name or "output": what}
+    leaves, _ = structure.flatten(what)
+    if not leaves or not all(isinstance(t, Tensor) for t in leaves):
+        raise CallError(f"a tensor, a nest of them, or a program is wanted, not {what!r:.60}")
+    if isinstance(what, Mapping) and len(what) == len(leaves):
+        return dict(zip(map(str, what), leaves, strict=True))
+    return {t.name or f"output {i}": t for i, t in enumerate(leaves)}
+
+
+def loss_of(what: Any) -> Tensor:
+    """Return the float scalar that a tensor, a function or a program stands for.
+
+    Errors: CallError if there is none
+    """
+    if isinstance(what, Tensor):
+        return what
+    functions = list(what.functions.values()) if isinstance(what, Program) else [what]
+    for function in sorted(functions, key=lambda f: not getattr(f, "training", False)):
+        for tensor in getattr(function, "outputs", ()):
+            if tensor.shape == () and tensor.node.tensor.is_float:
+                return tensor  # type: ignore[no-any-return]
+    raise CallError(f"{what!r:.60} has no float scalar to derive", hint="pass the loss itself")
+
+
+def _by_name(loss: Tensor, wrt: Any) -> dict[str, Tensor]:
+    leaves = structure.flatten(graph.wanted(loss, wrt))[0]
+    return {t.name or f"tensor {i}": t for i, t in enumerate(leaves)}
+
+
+def _values(outputs: Mapping[str, Tensor], at: Mapping[Any, Any] | None) -> dict[Node, Any] | None:
+    """Return the numbers of all nodes that some outputs reach, in the training form."""
+    if at is None:
+        return None
+    order = [n for n in ir.topological(t.node for t in outputs.values())]
+    numbers = evaluate([Tensor(n) for n in order], at, training=True)
+    return dict(zip(order, numbers, strict=True))
