@@ -12,6 +12,7 @@ A tour of the house, from the ground up:
 * `compiler` leads from a program to a `module`, which owns calls, state and files.
 """
 
+from graphc import errors
 from graphc.check import check_grads
 from graphc.compiler import compile, evaluate
 from graphc.data import batches
@@ -138,6 +139,7 @@ __all__ = [
     "elementwise",
     "elu",
     "equal",
+    "errors",
     "erf",
     "evaluate",
     "exp",

@@ -12,15 +12,17 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
-from typing import Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 import numpy as np
 import numpy.typing as npt
 
 from graphc.errors import BackendError
 from graphc.ir import Program
+
+if TYPE_CHECKING:
+    from importlib.metadata import EntryPoint
 
 PROTOCOL = 1
 GROUP = "graphc.backends"
@@ -108,6 +110,8 @@ class Backend(Protocol):
 
 def installed() -> dict[str, EntryPoint]:
     """Return the entry points of the back ends that are installed, by name."""
+    from importlib.metadata import entry_points  # 30 ms that only a compile needs
+
     return {e.name: e for e in sorted(entry_points(group=GROUP), key=lambda e: e.name)}
 
 

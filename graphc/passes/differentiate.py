@@ -12,6 +12,9 @@ from graphc import ir
 from graphc.ir import Graph, Node, Origin
 from graphc.ops import elementwise, leaf, linear, scan
 
+# The cotangent gathered so far of each result of a node.
+Table = dict[tuple[Node, int], Node]
+
 
 def differentiate(graph: Graph, seeds: Sequence[Node | None]) -> Graph:
     """Return the graph of the derivatives of ``Σ seeds · outputs`` by each input.
@@ -35,10 +38,10 @@ def cotangents(
     wrt = set(wrt)
     order = ir.topological(outputs)
     useful = _between(order, wrt)
-    table: dict[tuple[Node, int], Node] = {}
+    wanted = useful | wrt
+    table: Table = {}
     for output, seed in zip(outputs, seeds, strict=True):
-        if seed is not None:
-            _add(table, output, seed)
+        _add(table, (output, 0), seed)
     found: dict[Node, Node] = {}
     for node in reversed(order):
         gathered = _gathered(table, node)
@@ -46,8 +49,10 @@ def cotangents(
             continue
         if node in wrt and gathered[0] is not None:
             found[node] = gathered[0]
-        if node in useful and node.op is not scan.RESULT:
-            _push(table, node, gathered, useful | wrt)
+        if node in useful and node.op is scan.RESULT:
+            _add(table, (node.inputs[0], node.attrs["index"]), gathered[0])
+        elif node in useful:
+            _push(table, node, gathered, wanted)
     return found
 
 
@@ -72,13 +77,13 @@ def _carries(node: Node) -> bool:
     return any(t.is_float for t in types)
 
 
-def _gathered(table: dict[tuple[Node, int], Node], node: Node) -> tuple[Node | None, ...]:
+def _gathered(table: Table, node: Node) -> tuple[Node | None, ...]:
     count = len(node.type) if isinstance(node.type, tuple) else 1
     return tuple(table.pop((node, k), None) for k in range(count))
 
 
 def _push(
-    table: dict[tuple[Node, int], Node],
+    table: Table,
     node: Node,
     gathered: tuple[Node | None, ...],
     wanted: set[Node],
@@ -87,13 +92,14 @@ def _push(
     with ir.noting_as(replace(node.note, name=None, origin=origin)):
         answers = node.op.derivative(node, gathered, differentiate)
     for child, answer in zip(node.inputs, answers, strict=True):
-        if answer is not None and child in wanted:
-            _add(table, child, answer)
+        if child in wanted:
+            _add(table, (child, 0), answer)
 
 
-def _add(table: dict[tuple[Node, int], Node], node: Node, cotangent: Node) -> None:
-    key = (node.inputs[0], node.attrs["index"]) if node.op is scan.RESULT else (node, 0)
-    held = table.get(key)
+def _add(table: Table, key: tuple[Node, int], cotangent: Node | None) -> None:
+    if cotangent is None:
+        return
+    node, held = key[0], table.get(key)
     if held is None:
         table[key] = cotangent
         return
