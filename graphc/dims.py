@@ -10,6 +10,7 @@ binds the names.
 
 from __future__ import annotations
 
+import operator
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -75,10 +76,18 @@ def parse(dim: object) -> Dim:
     if isinstance(dim, str):
         return symbol(dim)
     if isinstance(dim, sympy.Expr):
-        return canonical(dim)
-    if isinstance(dim, bool) or not hasattr(dim, "__index__"):
-        raise ShapeError(f"a dimension is a number or a name, not {dim!r}")
-    number = int(dim.__index__())
+        if not dim.is_integer:
+            raise ShapeError(
+                f"the dimension {dim} is not a whole number for all sizes",
+                hint="// divides and rounds down",
+            )
+        return parse(canonical(dim)) if dim.is_number else canonical(dim)
+    try:
+        number = operator.index(dim)  # type: ignore[arg-type]  (what has none raises)
+    except TypeError:
+        number = None
+    if number is None or isinstance(dim, bool):
+        raise ShapeError(f"a dimension is a number or a name, not {dim!r:.60}")
     if not 0 <= number <= LARGEST:
         raise ShapeError(f"a dimension lies between 0 and 2**63 - 1, not at {number}")
     return number

@@ -110,7 +110,8 @@ def _value(value: Any, writer: _Writer) -> str:
         if isinstance(value, kinds):
             return write(value, writer)
     if hasattr(value, "text"):
-        return f"{type(value).__name__.lower()} {_quoted(value.name)} {value.text}"
+        order = f"({', '.join(map(str, value.arguments))})" if hasattr(value, "arguments") else ""
+        return f"{type(value).__name__.lower()} {_quoted(value.name)}{order} {value.text}"
     if type(value).__name__ == "Stream":
         return f"stream {writer.streams.setdefault(value, len(writer.streams))}"
     return repr(value)
@@ -144,11 +145,6 @@ _WRITERS: tuple[tuple[Any, Callable[[Any, _Writer], str]], ...] = (
     (np.ndarray, _array),
     (tuple, lambda v, w: "(" + ", ".join(_value(x, w) for x in v) + ")"),
     (list, lambda v, w: "[" + ", ".join(_value(x, w) for x in v) + "]"),
-    (
-        dict,
-        lambda v, w: (
-            "{" + ", ".join(f"{json.dumps(k)}: {_value(x, w)}" for k, x in v.items()) + "}"
-        ),
-    ),
+    (dict, lambda v, w: "{" + ", ".join(_pair(k, x, w) for k, x in v.items()) + "}"),
     (Graph, _graph),
 )

@@ -14,9 +14,9 @@ DIGITS = 50
 Change = Callable[[int, Any], Any]  # (number of a step, its exact result) -> another result
 
 
-def truth(tree: Tree, numbers: Sequence[float]) -> Any | None:
+def truth(tree: Tree, numbers: Sequence[float], digits: int = DIGITS) -> Any | None:
     """Return a tree's exact value at ordinary numbers; None where it has no finite real one."""
-    return _guarded(tree, numbers, lambda step, value: value)
+    return _guarded(tree, numbers, lambda step, value: value, digits)
 
 
 def tolerance(tree: Tree, numbers: Sequence[float], dtype: str) -> float:
@@ -72,8 +72,10 @@ def _steps(tree: Tree) -> Iterator[str]:
         yield tree.name
 
 
-def _guarded(tree: Tree, numbers: Sequence[float], change: Change) -> Any | None:
-    with mpmath.workdps(DIGITS):
+def _guarded(
+    tree: Tree, numbers: Sequence[float], change: Change, digits: int = DIGITS
+) -> Any | None:
+    with mpmath.workdps(digits):
         try:
             value = _value(tree, [_number(n) for n in numbers], change, [0])
         except (ZeroDivisionError, ValueError, OverflowError):

@@ -155,7 +155,7 @@ class _Function:
         count = max(len(plan.arena), 1)
         self._dims = np.zeros(max(len(plan.sizes), 1), np.int64)
         self._bytes, self._offsets = np.zeros(count, np.int64), np.zeros(count, np.int64)
-        self._arguments = np.zeros(_argument_count(plan), _POINTERS)
+        self._arguments = np.zeros(max(plan.arguments, 1), _POINTERS)
         self._results = np.zeros(max(len(plan.results), 1), _POINTERS)
         self._arena = _aligned(0, "uint8")
         self._shapes: list[tuple[int, ...]] = []
@@ -230,11 +230,6 @@ class _Function:
             f"{kernel.node.op.name}: an index is {self._call.bad}, outside 0 … {length - 1}",
             where=kernel.node.note.where,
         )
-
-
-def _argument_count(plan: Plan) -> int:
-    used = [v.buffer.index for k in plan.kernels for v in k.reads if v.buffer.storage == "argument"]
-    return max(used, default=0) + 1
 
 
 def _aligned(size: int, dtype: str) -> Array:

@@ -90,8 +90,9 @@ class Lowering:
         return Plan(
             self.function.name,
             _size_names(self.function, self.kernels),
-            self.kernels,
-            arena,
+            tuple(self.kernels),
+            tuple(arena),
+            len(self.function.inputs),
             tuple(n.tensor for n in self.function.outputs),
             tuple(states),
         )

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, Protocol
 
 import numpy as np
@@ -163,7 +163,7 @@ class Kernel:
         return f"gx_{self.descriptor.kind}_{digest[:12]}"
 
 
-@dataclass(slots=True, eq=False)
+@dataclass(frozen=True, slots=True, eq=False)
 class Plan:
     """One function: kernels in order over buffers.
 
@@ -172,16 +172,18 @@ class Plan:
         sizes: its open dimensions, in the order in which a call passes them.
         kernels: in the order in which they run.
         arena: buffers with a place in the arena, in the order of their index.
+        arguments: how many arrays a call passes in.
         results: the types of the outputs.
         updates: positions of states that a successful call exchanges for their next values.
     """
 
     name: str
     sizes: tuple[str, ...]
-    kernels: list[Kernel] = field(default_factory=list)
-    arena: list[Buffer] = field(default_factory=list)
-    results: tuple[TensorType, ...] = ()
-    updates: tuple[int, ...] = ()
+    kernels: tuple[Kernel, ...]
+    arena: tuple[Buffer, ...]
+    arguments: int
+    results: tuple[TensorType, ...]
+    updates: tuple[int, ...]
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,29 +5,38 @@ Broadcasts and promotes; knows no mathematics.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+import operator
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager
 from contextvars import ContextVar
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import sympy
 
 from graphc import dims, ir
 from graphc.dims import Dim, Shape
+from graphc.dsl.location import public
 from graphc.dsl.tensor import Tensor
-from graphc.errors import DtypeError, ShapeError
+from graphc.errors import DtypeError, GraphError, ShapeError, TensorUseError
 from graphc.ir import Node
 from graphc.ops import leaf, linear
 
 _default: ContextVar[str] = ContextVar("graphc_default_dtype", default="float32")
 
 
-@contextmanager
-def default_dtype(dtype: str) -> Iterator[None]:
+@public
+def default_dtype(dtype: str) -> AbstractContextManager[None]:
     """Make a float dtype the one that declarations and float arrays inside the block get."""
-    if dtype not in ir.FLOATS:
-        raise DtypeError(f"the default dtype is one of {', '.join(ir.FLOATS)}, not {dtype!r}")
+    chosen = dtype_of(dtype)
+    if chosen not in ir.FLOATS:
+        raise DtypeError(f"the default dtype is one of {', '.join(ir.FLOATS)}, not {chosen}")
+    return _defaulting(chosen)
+
+
+@contextmanager
+def _defaulting(dtype: str) -> Iterator[None]:
     token = _default.set(dtype)
     try:
         yield
@@ -40,8 +49,39 @@ def float_dtype() -> str:
     return _default.get()
 
 
+def dtype_of(dtype: Any) -> str:
+    """Return the name of a dtype that a user wrote: a name, or what NumPy takes for one.
+
+    Errors: DtypeError
+    """
+    name = dtype
+    if isinstance(dtype, np.dtype | type):
+        try:
+            name = np.dtype(dtype).name
+        except TypeError:
+            name = dtype
+    if not isinstance(name, str) or name not in ir.DTYPES:
+        raise DtypeError(
+            f"there is no dtype {dtype!r:.60}", hint="use one of " + ", ".join(ir.DTYPES)
+        )
+    return name
+
+
+def float_or(dtype: Any) -> str:
+    """Return a dtype that a user wrote, or the default float dtype for None."""
+    return float_dtype() if dtype is None else dtype_of(dtype)
+
+
 def shape_of(shape: Any) -> Shape:
-    """Return the shape that a user wrote: a dimension, or a sequence of them."""
+    """Return the shape that a user wrote: a dimension, or a sequence of them.
+
+    Errors: ShapeError
+    """
+    if isinstance(shape, Tensor):
+        raise ShapeError(
+            f"a shape is made of numbers and names, not of {shape!r}",
+            hint="t.shape is a tensor's shape, t.shape[0] its first dimension",
+        )
     if isinstance(shape, str) or not isinstance(shape, Sequence):
         shape = (shape,)
     return tuple(dims.parse(d) for d in shape)
@@ -57,12 +97,72 @@ def node_of(value: Any, dtype: str | None = None) -> Node:
         return value.node
     if isinstance(value, sympy.Expr) and not value.is_number:
         return leaf.size(dims.canonical(value), dtype or "int64")
-    array = np.asarray(value)
-    if array.dtype.kind not in "biuf":
-        raise DtypeError(f"a tensor, an array or a number is wanted, not {value!r:.80}")
+    array = array_of(value)
     if array.dtype.kind == "f" and dtype is None:
         dtype = float_dtype()
     return leaf.constant(array, dtype)
+
+
+def array_of(value: Any) -> npt.NDArray[Any]:
+    """Return what a user wrote as an array of numbers.
+
+    Errors: DtypeError
+    """
+    try:
+        array = np.asarray(value)
+    except TensorUseError:
+        raise DtypeError(
+            f"a list of tensors is no tensor: {value!r:.60}",
+            hint="gx.stack joins tensors along a new axis, gx.concatenate along one they have",
+        ) from None
+    except (TypeError, ValueError) as error:
+        raise DtypeError(f"{value!r:.60} is no array: {error}") from None
+    if array.dtype.kind not in "biuf":
+        raise DtypeError(f"a tensor, an array or a number is wanted, not {value!r:.60}")
+    return array
+
+
+def number(what: str, value: Any) -> float:
+    """Return a plain number.
+
+    Errors: DtypeError
+    """
+    if not isinstance(value, int | float | np.number | np.bool_):
+        raise DtypeError(f"{what} is a number, not {value!r:.60}")
+    return value.item() if isinstance(value, np.generic) else value
+
+
+def whole(what: str, value: Any) -> int:
+    """Return a whole number; True is none, and neither is 3.0.
+
+    Errors: ShapeError
+    """
+    try:
+        if not isinstance(value, bool | Tensor):
+            return operator.index(value)
+    except TypeError:
+        pass
+    raise ShapeError(f"{what} is a whole number, not {value!r:.60}")
+
+
+def several(name: str, values: Any) -> list[Any]:
+    """Return the items of a list of tensors.
+
+    Errors: GraphError
+    """
+    if isinstance(values, str | Tensor | Mapping) or not isinstance(values, Iterable):
+        raise GraphError(f"{name}: takes a list of tensors, not {values!r:.60}")
+    return list(values)
+
+
+def by_tensor(name: str, table: Any) -> dict[Tensor, Any]:
+    """Return a dict whose keys are tensors.
+
+    Errors: GraphError
+    """
+    if not isinstance(table, Mapping) or not all(isinstance(k, Tensor) for k in table):
+        raise GraphError(f"{name}: takes a dict with tensors as keys, not {table!r:.60}")
+    return dict(table)
 
 
 def operands(name: str, *values: Any) -> tuple[Node, ...]:
@@ -140,8 +240,8 @@ def broadcast_shape(name: str, nodes: Sequence[Node]) -> Shape:
                 result[i] = d
             elif d != 1 and dims.equal(result[i], d) is False:
                 raise ShapeError(
-                    f"{name}: {dims.text(result[i])} and {dims.text(d)} do not fit together "
-                    f"(axis {i - rank} from the end)",
+                    f"{name}: {dims.text(result[i])} and {dims.text(d)} elements do not fit "
+                    f"together at axis {i - rank}",
                     rows=[(n.label, str(n.type)) for n in nodes],
                     hint=_broadcast_hint(nodes),
                 )
@@ -160,11 +260,10 @@ def axis_of(name: str, axis: Any, rank: int) -> int:
 
     Errors: ShapeError
     """
-    if not hasattr(axis, "__index__"):
-        raise ShapeError(f"{name}: an axis is a number, not {axis!r}")
-    if not -rank <= axis < rank:
-        raise ShapeError(f"{name}: there is no axis {axis} in a tensor of {rank} axes")
-    return int(axis) % rank
+    place = whole(f"{name}: an axis", axis)
+    if not -rank <= place < rank:
+        raise ShapeError(f"{name}: there is no axis {place} in a tensor of {rank} axes")
+    return place % rank
 
 
 def axes_of(name: str, axis: Any, rank: int) -> tuple[int, ...]:
@@ -183,9 +282,7 @@ def pair(name: str, value: Any) -> tuple[int, int]:
 
     Errors: ShapeError
     """
-    given = (
-        tuple(value) if isinstance(value, Sequence) and not isinstance(value, str) else (value,) * 2
-    )
-    if len(given) != 2 or not all(hasattr(v, "__index__") for v in given):
-        raise ShapeError(f"{name}: a whole number or a pair of them is wanted, not {value!r}")
-    return int(given[0]), int(given[1])
+    given = value if isinstance(value, tuple | list) else (value, value)
+    if len(given) != 2:
+        raise ShapeError(f"{name}: one whole number or a pair of them, not {value!r:.60}")
+    return whole(name, given[0]), whole(name, given[1])

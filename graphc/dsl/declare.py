@@ -27,7 +27,7 @@ def input(name: str, shape: Any, dtype: str | None = None) -> Tensor:
     """
     check_identifier("input", name)
     with ir.noting(name=name):
-        return Tensor(leaf.input(name, convert.shape_of(shape), dtype or convert.float_dtype()))
+        return Tensor(leaf.input(name, convert.shape_of(shape), convert.float_or(dtype)))
 
 
 @public
@@ -73,7 +73,8 @@ def _declared(builder: Any, name: str, shape: Any, init: Any, dtype: str | None)
         )
     full = full_name(name)
     with ir.noting(name=name):
-        node: ir.Node = builder(full, dimensions, dtype or _dtype_of(made), made)
+        kind = _dtype_of(made) if dtype is None else convert.dtype_of(dtype)
+        node: ir.Node = builder(full, dimensions, kind, made)
     return node
 
 

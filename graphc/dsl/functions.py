@@ -181,10 +181,13 @@ def reshape(x: Any, shape: Any) -> Tensor:
     """
     node = node_of(x)
     given = list(shape) if isinstance(shape, Sequence) and not isinstance(shape, str) else [shape]
-    if given.count(-1) > 1:
-        raise ShapeError("reshape: only one dimension can be -1")
-    if -1 in given:
-        place = given.index(-1)
+    open_places = [i for i, d in enumerate(given) if isinstance(d, int) and d == -1]
+    if len(open_places) > 1:
+        raise ShapeError(
+            f"reshape: only one dimension can be -1, not {len(open_places)} of {tuple(given)}"
+        )
+    if open_places:
+        place = open_places[0]
         rest = [dims.parse(d) for i, d in enumerate(given) if i != place]
         missing = dims.exact_divide(node.tensor.size, dims.size(rest))
         if missing is None:
@@ -210,11 +213,10 @@ def transpose(x: Any, axes: Sequence[int] | None = None) -> Tensor:
     """Return the tensor with its axes in another order (reversed by default)."""
     node = node_of(x)
     rank = len(node.shape)
-    order = (
-        tuple(range(rank))[::-1]
-        if axes is None
-        else tuple(axis_of("transpose", a, rank) for a in axes)
-    )
+    if axes is None:
+        return Tensor(linear.transpose(node, tuple(range(rank))[::-1]))
+    given = axes if isinstance(axes, tuple | list) else (axes,)
+    order = tuple(axis_of("transpose", a, rank) for a in given)
     return Tensor(linear.transpose(node, order))
 
 
@@ -258,16 +260,17 @@ def broadcast_to(x: Any, shape: Any) -> Tensor:
 @public
 def concatenate(xs: Sequence[Any], axis: int = 0) -> Tensor:
     """Join tensors along an axis."""
-    nodes = convert.same_dtype("concatenate", *xs)
-    if not nodes:
+    given = convert.several("concatenate", xs)
+    if not given:
         raise ShapeError("concatenate: there is nothing to join")
+    nodes = convert.same_dtype("concatenate", *given)
     return Tensor(linear.concatenate(nodes, axis_of("concatenate", axis, len(nodes[0].shape))))
 
 
 @public
 def stack(xs: Sequence[Any], axis: int = 0) -> Tensor:
     """Join tensors along a new axis."""
-    return concatenate([expand_dims(x, axis) for x in xs], axis)
+    return concatenate([expand_dims(x, axis) for x in convert.several("stack", xs)], axis)
 
 
 @public
@@ -277,8 +280,9 @@ def split(x: Any, parts: int | Sequence[int], axis: int = 0) -> tuple[Tensor, ..
     axis = axis_of("split", axis, len(node.shape))
     extent = node.shape[axis]
     sizes: tuple[Dim, ...]
-    if isinstance(parts, int):
-        each = dims.exact_divide(extent, parts)
+    if not isinstance(parts, tuple | list):
+        parts = convert.whole("split: the number of parts", parts)
+        each = dims.exact_divide(extent, parts) if parts > 0 else None
         if each is None:
             raise ShapeError(
                 f"split: {dims.text(extent)} elements do not divide into {parts} parts",
@@ -303,10 +307,11 @@ def pad(x: Any, widths: Sequence[Any], value: float = 0) -> Tensor:
     ``widths`` holds a number or a pair (before, after) for each axis.
     """
     node = node_of(x)
-    if len(widths) != len(node.shape):
+    if not isinstance(widths, tuple | list) or len(widths) != len(node.shape):
         raise ShapeError(
-            f"pad: {len(widths)} widths for {len(node.shape)} axes",
+            f"pad: {len(node.shape)} widths are wanted, one for each axis, not {widths!r:.60}",
             rows=[(node.label, str(node.type))],
+            hint="a width is a number, or a pair (before, after)",
         )
     pairs = [convert.pair("pad", w) for w in widths]
     return Tensor(
@@ -324,7 +329,7 @@ def flip(x: Any, axis: Axes = None) -> Tensor:
 @public
 def cast(x: Any, dtype: str) -> Tensor:
     """Convert the elements; a float to an integer truncates and saturates, NaN to 0."""
-    return Tensor(linear.cast(node_of(x), dtype))
+    return Tensor(linear.cast(node_of(x), convert.dtype_of(dtype)))
 
 
 # ---------------------------------------------------------------- reductions and products
@@ -452,7 +457,7 @@ def take(x: Any, index: Any, axis: int = 0) -> Tensor:
 def one_hot(index: Any, depth: Any, dtype: str | None = None) -> Tensor:
     """Return rows of zeros with a one at each index."""
     return Tensor(
-        indexing.one_hot(node_of(index), dims.parse(depth), dtype or convert.float_dtype())
+        indexing.one_hot(node_of(index), dims.parse(depth), convert.float_or(dtype))
     )
 
 
@@ -467,7 +472,7 @@ def scatter_add(base: Any, index: Any, values: Any, axis: int = 0) -> Tensor:
 @public
 def arange(length: Any, dtype: str = "int64") -> Tensor:
     """Return 0, 1, …, length - 1; the length may be a dimension."""
-    return Tensor(leaf.iota(dims.parse(length), dtype))
+    return Tensor(leaf.iota(dims.parse(length), convert.dtype_of(dtype)))
 
 
 @public
@@ -485,7 +490,8 @@ def ones(shape: Any, dtype: str | None = None) -> Tensor:
 @public
 def full(shape: Any, value: float, dtype: str | None = None) -> Tensor:
     """Return one number in a shape, which may hold dimensions."""
-    number = leaf.constant(value, dtype or convert.float_dtype())
+    held = convert.number("full: the value", value)
+    number = leaf.constant(held, convert.float_or(dtype))
     return Tensor(linear.broadcast_to(number, convert.shape_of(shape)))
 
 
@@ -511,9 +517,7 @@ def stop_gradient(x: Any) -> Tensor:
 def with_update(x: Any, updates: Mapping[Tensor, Any]) -> Tensor:
     """Return x; a training function that reaches the result also makes these updates."""
     node = node_of(x)
-    for state, new in updates.items():
-        if not isinstance(state, Tensor):
-            raise GraphError(f"with_update: {state!r} is no state")
+    for state, new in convert.by_tensor("with_update", updates).items():
         held = linear.cast(node_of(new, state.dtype), state.dtype)
         held = linear.broadcast_to(held, state.shape) if not held.shape else held
         node = phases.with_update(node, state.node, held)

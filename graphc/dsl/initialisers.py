@@ -14,7 +14,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from graphc.errors import DtypeError
+from graphc.dsl.location import public
+from graphc.errors import DtypeError, ShapeError
 
 Array = npt.NDArray[Any]
 Shape = tuple[int, ...]
@@ -42,8 +43,19 @@ class Initialiser:
 
         Errors: whatever a user's own function raises
         """
-        values = np.broadcast_to(np.asarray(self.draw(shape, generator)), shape)
-        return np.ascontiguousarray(values, dtype=dtype)
+        drawn = _numbers(self.draw(shape, generator))
+        try:
+            values = np.broadcast_to(drawn, shape)
+        except ValueError:
+            raise ShapeError(
+                f"init {self.name} gives an array of shape {list(drawn.shape)}, wanted is "
+                f"{list(shape)}"
+            ) from None
+        with np.errstate(over="ignore", invalid="ignore"):
+            held = np.ascontiguousarray(values, dtype=dtype)
+        if held.dtype.kind != "f" and not np.array_equal(held, values):
+            raise DtypeError(f"init {self.name} gives numbers that {dtype} does not hold")
+        return held
 
     @property
     def text(self) -> str:
@@ -62,18 +74,17 @@ def of(value: Any, shape: Any) -> Initialiser:
     if isinstance(value, Initialiser):
         return value
     if value is None:
-        rank = 0 if shape is None or isinstance(shape, int | str) else len(shape)
+        rank = len(shape) if isinstance(shape, tuple | list) else 0
         return glorot() if rank > 1 else constant(0)
     if callable(value):
         return Initialiser(getattr(value, "__name__", "init"), value)
-    return array(value) if np.ndim(value) else constant(value)
+    return array(value) if _numbers(value).ndim else constant(value)
 
 
+@public
 def constant(value: float) -> Initialiser:
     """Begin everywhere at one number (zeros for a whole net learn nothing: S3, L565)."""
-    held = np.asarray(value)
-    if held.dtype.kind not in "biuf":
-        raise DtypeError(f"init is a number, an array or a gx.init, not {value!r}")
+    _numbers(value)
     return Initialiser(f"constant({value!r})", lambda shape, g: value)
 
 
@@ -82,22 +93,26 @@ def zeros() -> Initialiser:
     return constant(0)
 
 
+@public
 def array(values: Any) -> Initialiser:
     """Begin at an array."""
-    held = np.array(values)
-    if held.dtype.kind not in "biuf":
-        raise DtypeError(f"init is a number, an array or a gx.init, not {values!r:.80}")
+    held = _numbers(values).copy()
     held.flags.writeable = False
     return Initialiser("array", lambda shape, g: held, held.shape, held)
 
 
+@public
 def normal(scale: float = 0.01) -> Initialiser:
     """Draw from a normal distribution of mean 0 and deviation ``scale`` (S1 takes 0.001)."""
+    _numbers(scale)
     return Initialiser(f"normal({scale!r})", lambda s, g: g.standard_normal(s) * scale)
 
 
+@public
 def uniform(low: float = -0.05, high: float = 0.05) -> Initialiser:
     """Draw evenly from [low, high)."""
+    if not np.all(_numbers(low) <= _numbers(high)):
+        raise DtypeError(f"init uniform: low is {low!r:.60}, above high, {high!r:.60}")
     return Initialiser(f"uniform({low!r}, {high!r})", lambda s, g: g.uniform(low, high, s))
 
 
@@ -129,3 +144,17 @@ def _fans(shape: Shape) -> tuple[int, int]:
     field = math.prod(shape[2:])
     inward, outward = (shape[0], shape[1]) if len(shape) == 2 else (shape[1], shape[0])
     return max(inward * field, 1), max(outward * field, 1)
+
+
+def _numbers(value: Any) -> Array:
+    """Return an array of what should be numbers.
+
+    Errors: DtypeError
+    """
+    try:
+        held = np.asarray(value)
+    except (TypeError, ValueError):  # a list of rows of several lengths, a tensor
+        held = np.asarray(None)
+    if held.dtype.kind not in "biuf":
+        raise DtypeError(f"init is a number, an array or a gx.init, not {value!r:.60}")
+    return held

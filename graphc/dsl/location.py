@@ -35,7 +35,10 @@ def public(function: Callable[P, R]) -> Callable[P, R]:
 
     @wraps(function)
     def located(*args: P.args, **kwargs: P.kwargs) -> R:
-        if ir.current_note().where is not None:
+        # A call by graphc itself belongs to the user's line; one by the user's own function (a
+        # cell, a schedule) stands in a line of its own, also where graphc called that function.
+        caller = sys._getframe(1).f_code.co_filename
+        if ir.current_note().where is not None and caller.startswith(_PACKAGE):
             return function(*args, **kwargs)
         where = user_line()
         with ir.noting(where=where):
@@ -43,6 +46,19 @@ def public(function: Callable[P, R]) -> Callable[P, R]:
                 return function(*args, **kwargs)
             except GraphcError as error:
                 raise error.located(where) from error.__cause__
+
+    return located
+
+
+def placed(function: Callable[P, R]) -> Callable[P, R]:
+    """Let errors raised by a function carry the user's line, at no cost to calls that succeed."""
+
+    @wraps(function)
+    def located(*args: P.args, **kwargs: P.kwargs) -> R:
+        try:
+            return function(*args, **kwargs)
+        except GraphcError as error:
+            raise error.located(user_line()) from error.__cause__
 
     return located
 

@@ -7,23 +7,37 @@ import fnmatch
 import keyword
 import re
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
-from typing import TypeVar
+from contextlib import AbstractContextManager, contextmanager
+from typing import Any, TypeVar
 
 from graphc import ir
+from graphc.dsl.location import public
 from graphc.errors import NameClashError
 
 T = TypeVar("T")
 
 RESERVED = ("init", "state", "save", "load", "export", "backend", "report", "functions")
 _IDENTIFIER = re.compile(r"[A-Za-z][A-Za-z0-9_]*\Z")
+_SHOWN = 60  # characters of a name in an error
+_LONGEST = 100  # characters; C compilers need to tell apart no more than 31 to 63
+# A name that Python or C reads as a word of its own cannot stand in a signature.
+_C_KEYWORDS = frozenset(
+    "auto break case char const continue default do double else enum extern float for goto if "
+    "inline int long register restrict return short signed sizeof static struct switch typedef "
+    "union unsigned void volatile while".split()
+)
+
+
+@public
+def scope(name: str) -> AbstractContextManager[None]:
+    """Prefix names declared inside with ``name.``; a block in diagrams and summaries."""
+    if not isinstance(name, str) or not name:
+        raise NameClashError(f"a scope's name is a text of at least one character, not {name!r:.60}")
+    return _scoped(name)
 
 
 @contextmanager
-def scope(name: str) -> Iterator[None]:
-    """Prefix names declared inside with ``name.``; a block in diagrams and summaries."""
-    if not isinstance(name, str) or not name:
-        raise NameClashError(f"a scope's name is a text of at least one character, not {name!r}")
+def _scoped(name: str) -> Iterator[None]:
     with ir.noting(scope=(*ir.current_note().scope, name)):
         yield
 
@@ -31,19 +45,25 @@ def scope(name: str) -> Iterator[None]:
 def full_name(name: str) -> str:
     """Return a name with the current scope before it."""
     if not isinstance(name, str) or not name:
-        raise NameClashError(f"a name is a text of at least one character, not {name!r}")
+        raise NameClashError(f"a name is a text of at least one character, not {name!r:.60}")
     return ".".join((*ir.current_note().scope, name))
 
 
-def check_identifier(kind: str, name: str) -> None:
+def check_identifier(kind: str, name: Any) -> None:
     """Raise unless a name can be an identifier in generated code.
 
     Errors: NameClashError
     """
-    if not _IDENTIFIER.match(name) or keyword.iskeyword(name):
+    if not isinstance(name, str) or not _IDENTIFIER.match(name) or len(name) > _LONGEST:
         raise NameClashError(
-            f"the name of a {kind} is an ASCII identifier (a letter, then letters, digits, _), "
-            f"not {_shown(name)}"
+            f"the name of a {kind} is an ASCII identifier (a letter, then letters, digits, _; "
+            f"at most {_LONGEST}), not {_shown(name)}"
+        )
+    if keyword.iskeyword(name) or name in _C_KEYWORDS:
+        language = "Python" if keyword.iskeyword(name) else "C"
+        raise NameClashError(
+            f"the name of a {kind} may not be {name!r}, a keyword of {language}",
+            hint=f"{name}_ would do",
         )
     if kind == "function" and name in RESERVED:
         raise NameClashError(
@@ -74,5 +94,6 @@ def unknown(name: str, known: Iterable[str]) -> NameClashError:
     )
 
 
-def _shown(name: str) -> str:
-    return repr(name if len(name) <= 60 else name[:57] + "...")
+def _shown(name: Any) -> str:
+    text = repr(name)
+    return text if len(text) <= _SHOWN else f"{text[: _SHOWN - 3]}..."

@@ -56,7 +56,7 @@ def scalar_formula(node: Node) -> Node | None:
     if any(s is None for s in sources):
         return None
     inner = elementwise.apply(node.attrs["formula"], *(s for s in sources if s is not None))
-    return linear.broadcast_to(inner, node.shape)
+    return linear.broadcast_to(constant_formula(inner) or inner, node.shape)
 
 
 def moved_repetition(node: Node) -> Node | None:

@@ -33,4 +33,6 @@ def merge(program: Program) -> Program:
 def _key(value: Any) -> Hashable:
     if isinstance(value, np.ndarray):
         return (value.dtype.name, value.shape, value.tobytes())
+    if isinstance(value, float):
+        return value.hex()  # 0.0 and -0.0 are equal and differ
     return value  # type: ignore[no-any-return]

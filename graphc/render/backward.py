@@ -16,7 +16,8 @@ import numpy as np
 
 from graphc import ir
 from graphc.ir import Node
-from graphc.passes import differentiate
+from graphc.passes import differentiate, rewrite, stabilise
+from graphc.passes.merge import merge
 from graphc.render import formulas, forward, naming, words
 from graphc.render.formulas import PRETTY, Term
 from graphc.render.forward import Values
@@ -30,42 +31,85 @@ class Reading:
     """A loss and its gradients, read.
 
     Attributes:
+        loss: the loss in the form that was derived.
+        asked: the gradients that were asked for, by name.
         order: all nodes, inputs before users.
+        names: what the user called forward nodes.
         symbols: the symbol of each forward statement, in topological order.
         gradients: for each backward node that is one, the forward statements that it is of, the
             nearest to the loss first.
         stated: the backward nodes that get a box or a step of their own, in topological order.
+        values: the numbers of nodes, where they are known.
     """
 
+    loss: Node
+    asked: Mapping[str, Node]
     order: tuple[Node, ...]
+    names: Mapping[Node, str]
     symbols: Mapping[Node, str]
     gradients: Mapping[Node, tuple[Node, ...]]
     stated: tuple[Node, ...]
+    values: Values
 
 
-def read(loss: Node, grads: Mapping[str, Node], given: Mapping[Node, str]) -> Reading:
-    """Return a loss and its gradients, read; ``given`` names forward nodes in advance."""
+def read(loss: Node, grads: Mapping[str, Node], values: Values, symbol: str = "") -> Reading:
+    """Return a loss and its gradients, read; ``symbol`` names the loss, if it has no name."""
+    loss, grads, values = _aligned(loss, grads, values)
     order = ir.topological((loss, *grads.values()))
     inside = set(ir.topological((loss,)))
-    derived = {n for n in order if n not in inside and n.note.origin is not None}
+    names = naming.own_names(n for n in order if n in inside)
+    derived = _derived(order, inside, grads)
     read_later = [c for n in order if n in derived for c in n.inputs if c not in inside | derived]
     apart = [n for n in read_later if n.inputs and not naming.is_passing(n)]
+    given = {} if not symbol or loss in names else {loss: symbol}
     symbols = naming.symbols((loss, *apart), given)
-    gradients = _matched(order, derived, replay(loss, symbols), _asked(grads, symbols))
+    asked = {node: grads[name] for node, name in symbols.items() if name in grads}
+    gradients = _matched(order, derived, replay(loss, symbols), asked)
     kept = {*gradients, *grads.values()} & derived
     stated = _stated([n for n in order if n in derived], kept)
-    return Reading(tuple(order), symbols, gradients, stated)
+    return Reading(loss, grads, tuple(order), names, symbols, gradients, stated, values)
+
+
+def _derived(order: Sequence[Node], inside: set[Node], grads: Mapping[str, Node]) -> set[Node]:
+    """Return the nodes of the backward pass."""
+    asked = set(grads.values())
+    return {n for n in order if n not in inside and (n in asked or n.note.origin is not None)}
+
+
+def _aligned(
+    loss: Node, grads: Mapping[str, Node], values: Values
+) -> tuple[Node, dict[str, Node], Values]:
+    """Return the loss as it was derived, on the very nodes that its gradients read.
+
+    Before a loss is derived it is exchanged for a form that loses no digits; here it is again.
+    """
+    inside = set(ir.topological((loss,)))
+    order = ir.topological(grads.values())
+    derived = _derived(order, inside, grads)
+    read_later = {c for n in derived for c in n.inputs} - derived
+    if all(n in inside or _is_plumbing(n) for n in read_later):
+        return loss, dict(grads), values
+    stable = rewrite.rewritten((loss,), stabilise.RULES)[loss]
+    merged = merge(ir.program_of(*grads.values(), stable))
+    *found, loss = merged.functions[0].outputs
+    by_number: dict[int, Any] = {}
+    table: dict[Hashable, int] = {}
+    for node, number in _numbered(ir.topological(values), table).items():
+        if node in values:
+            by_number[number] = values[node]
+    again = _numbered(ir.topological((loss, *found)), table)
+    carried = {n: by_number[number] for n, number in again.items() if number in by_number}
+    return loss, dict(zip(grads, found, strict=True)), carried
+
+
+def _is_plumbing(node: Node) -> bool:
+    return not node.inputs or naming.is_passing(node)
 
 
 def replay(loss: Node, statements: Iterable[Node]) -> dict[Node, Node]:
     """Return the gradient of the loss by each statement that it depends on, derived anew."""
     floats = [n for n in statements if not isinstance(n.type, tuple) and n.tensor.is_float]
     return differentiate.cotangents((loss,), (differentiate.ones(loss),), floats)
-
-
-def _asked(grads: Mapping[str, Node], symbols: Mapping[Node, str]) -> dict[Node, Node]:
-    """Return the gradient of each statement that was asked for by name."""
-    return {node: grads[name] for node, name in symbols.items() if name in grads}
 
 
 def _matched(
@@ -145,12 +189,12 @@ def sketch(
     loss: Node, grads: Mapping[str, Node], title: str, values: Values, collapse: int | None
 ) -> Sketch:
     """Return the picture of a loss and its gradients, each beside what it is the gradient of."""
-    reading = read(loss, grads, {} if naming.own_name(loss) else {loss: "L"})
+    reading = read(loss, grads, values, "L")
     shown = [*reading.symbols, *reading.stated]
-    groups = _grouping(reading, {loss, *grads.values()}, collapse)
+    groups = _grouping(reading, collapse)
     keys = forward.box_keys(shown, groups)
     boxes = forward.group_boxes(shown, groups, keys)
-    writer = _Writer.of(reading, loss, grads, keys, values)
+    writer = _writer(reading, keys)
     for node in shown:
         if node not in groups:
             boxes[keys[node]] = writer.box(node, groups)
@@ -158,12 +202,12 @@ def sketch(
     return Sketch(forward.in_order(boxes, keys, shown), without_loops(arrows), title)
 
 
-def _grouping(
-    reading: Reading, kept: set[Node], collapse: int | None
-) -> dict[Node, forward.Group]:
+def _grouping(reading: Reading, collapse: int | None) -> dict[Node, forward.Group]:
+    kept = {reading.loss, *reading.asked.values()}
     ahead = {n: forward.scope_of(n.note) for n in reading.symbols}
     back = {n: _scope(n, reading) for n in reading.stated}
-    budget = forward.BUDGET // 2 if len(ahead) + len(back) > forward.BUDGET else forward.BUDGET
+    share = 2 if len(ahead) + len(back) > forward.BUDGET else 1
+    budget = forward.BUDGET // share
     found = forward.grouping(ahead, kept, collapse, budget)
     later = forward.grouping(back, kept, collapse, budget)
     return {**found, **{n: (f"{g[0]} of gradients", *g[1:]) for n, g in later.items()}}
@@ -193,45 +237,28 @@ class _Writer:
     """Writes the boxes: statements of the forward pass, rules of the backward pass."""
 
     reading: Reading
-    loss: Node
-    asked: Mapping[Node, str]
     keys: Mapping[Node, str]
-    values: Values
     names: Mapping[Node, str]
     texts: Mapping[Node, Term]
     usual: str
 
-    @staticmethod
-    def of(
-        reading: Reading,
-        loss: Node,
-        grads: Mapping[str, Node],
-        keys: Mapping[Node, str],
-        values: Values,
-    ) -> _Writer:
-        symbols = naming.shortened(reading.symbols)
-        names = {**symbols, **gradient_names(reading, "d", symbols)}
-        texts = formulas.written(reading.order, {n: Term(t) for n, t in names.items()}, PRETTY)
-        asked = {n: name for name, n in reversed(grads.items())}
-        usual = words.usual_dtype(reading.order)
-        return _Writer(reading, loss, asked, keys, values, names, texts, usual)
-
     def box(self, node: Node, groups: Mapping[Node, forward.Group]) -> Box:
-        is_back = node in self.names and node not in self.reading.symbols
+        reading = self.reading
+        is_back = node not in reading.symbols
         kind = "gradient" if is_back else forward.leaf_kind(node) or "op"
         is_leaf = kind in ("input", "parameter", "state")
-        own = naming.own_name(node) if not is_back else None
+        is_asked = node in reading.asked.values()
         return Box(
             key=self.keys[node],
             kind=kind,
             words="" if is_leaf else self.texts[node].text,
             shape=words.type_words(node, self.usual),
             title=self.names[node],
-            name=own or self.names[node],
-            scope=_scope(node, self.reading),
-            is_output=node is self.loss or node in self.asked,
-            is_named=own is not None or node in self.asked,
-            value=forward.value_of(node, self.values),
+            name=reading.names.get(node, self.names[node]),
+            scope=_scope(node, reading),
+            is_output=node is reading.loss or is_asked,
+            is_named=is_asked or node in reading.names,
+            value=forward.value_of(node, reading.values),
             tip=forward.tip(node),
             partner=self._partner(node, groups) if is_back else "",
         )
@@ -239,3 +266,10 @@ class _Writer:
     def _partner(self, node: Node, groups: Mapping[Node, forward.Group]) -> str:
         of = self.reading.gradients.get(node, ())
         return next((self.keys[n] for n in of if n in self.keys and n not in groups), "")
+
+
+def _writer(reading: Reading, keys: Mapping[Node, str]) -> _Writer:
+    symbols = naming.shortened(reading.symbols)
+    names = {**symbols, **gradient_names(reading, "d", symbols)}
+    texts = formulas.written(reading.order, {n: Term(t) for n, t in names.items()}, PRETTY)
+    return _Writer(reading, keys, names, texts, words.usual_dtype(reading.order))

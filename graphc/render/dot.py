@@ -19,6 +19,7 @@ _INK, _GREY = "#1f2933", "#5f6b7a"
 _DEEPEST = 5  # clusters inside one another; deeper scopes share the innermost
 _LINE = 38  # characters of a line of words
 _LINES = 6
+_SPINE = "8"  # how much straighter arrows from op to op are than those from leaves
 _ROUND = "rounded,filled"
 
 
@@ -71,8 +72,9 @@ def text(sketch: Sketch) -> str:
     graph.attr("edge", fontname=_FONT, fontsize="9", fontcolor=_GREY, arrowsize="0.65")
     _add_block(graph, _blocks(sketch), "")
     _add_pairs(graph, sketch)
+    spine = {box.key for box in sketch.boxes if box.kind in ("op", "group", "gradient")}
     for arrow in sketch.arrows:
-        _add_arrow(graph, arrow)
+        _add_arrow(graph, arrow, arrow.source in spine)
     return str(graph.source)
 
 
@@ -211,8 +213,10 @@ def wrapped(text: str) -> list[str]:
     return lines if len(lines) <= _LINES else [*lines[: _LINES - 1], "…"]
 
 
-def _add_arrow(graph: graphviz.Digraph, arrow: Arrow) -> None:
+def _add_arrow(graph: graphviz.Digraph, arrow: Arrow, is_spine: bool) -> None:
     look = dict(_ARROWS[arrow.kind])
+    if is_spine and arrow.kind != "read":
+        look["weight"] = _SPINE
     if arrow.label:
         look["label"] = f"< {escaped(words.shortened(arrow.label))} >"
     # A gradient flows against the arrows of its forward pass, but is laid out along them.

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from graphc import dims
 from graphc.ir import Node
-from graphc.ops import conv, elementwise, leaf, linear, matmul, phase, pool, reduce, scalar
+from graphc.ops import conv, elementwise, leaf, linear, matmul, phase, pool, random, reduce, scalar
 from graphc.ops.scalar import Apply, Argument, Number, Tree
 
 # How tightly a piece of text holds together: what stands under a tighter sign gets brackets.
@@ -95,6 +95,8 @@ def _applied(name: str, args: list[Term], signs: Signs) -> Term:
         return _sum(*args, signs)
     if name == "subtract":
         return Term(f"{args[0].at(SUM)} {signs.minus} {args[1].at(PRODUCT)}", SUM)
+    if name == "multiply" and "1" in (args[0].text, args[1].text):
+        return args[args[0].text == "1"]
     if name == "multiply":
         return Term(args[0].at(PRODUCT) + signs.times + args[1].at(PRODUCT), PRODUCT)
     if name == "divide":
@@ -153,10 +155,44 @@ def written(
 
     A node without a name is written out where it is used, so callers name what is long.
     """
+    order = list(order)
+    drawn = noise(order)
     found: dict[Node, Term] = {}
     for node in order:
-        found[node] = node_term(node, [names.get(n) or found[n] for n in node.inputs], signs)
+        args = [names.get(n) or found[n] for n in node.inputs]
+        is_drawn = node in drawn and bool(node.inputs)
+        found[node] = Term(noise_words(node)) if is_drawn else node_term(node, args, signs)
     return found
+
+
+def noise(order: Sequence[Node]) -> dict[Node, bool]:
+    """Return the nodes that only random draws and numbers lead to, and whether they are used.
+
+    Used are those that others read; the rest is the inside of a draw, the key among it.
+    """
+    found: dict[Node, bool] = {}
+    for node in order:
+        if node is random.KEY:
+            found[node] = False
+            continue
+        others = [n for n in node.inputs if literal_text(n) is None and n not in found]
+        others = [n for n in others if not (n.op is linear.BROADCAST_TO and _is_number(n))]
+        if not others and any(n in found for n in node.inputs):
+            found[node] = False
+            continue
+        for child in node.inputs:
+            if child in found and child.inputs:
+                found[child] = True
+    return found
+
+
+def noise_words(node: Node) -> str:
+    """Return what a drawn tensor is called."""
+    return "random mask" if node.dtype == "bool" else "random numbers"
+
+
+def _is_number(node: Node) -> bool:
+    return literal_text(node.inputs[0]) is not None
 
 
 def node_term(node: Node, args: Sequence[Term], signs: Signs) -> Term:
@@ -297,6 +333,10 @@ def _take(node: Node, args: Sequence[Term], signs: Signs) -> Term:
     return Term(f"{args[0].at(ATOM)}[{before}{args[1].text}]")
 
 
+def _one_hot(node: Node, args: Sequence[Term], signs: Signs) -> Term:
+    return called("one_hot", args, dims.text(node.attrs["depth"]))
+
+
 def _cast(node: Node, args: Sequence[Term], signs: Signs) -> Term:
     return called(node.dtype, args)
 
@@ -321,4 +361,5 @@ _WRITERS: dict[str, _Writer] = {
     "slice": _slice,
     "take": _take,
     "cast": _cast,
+    "one_hot": _one_hot,
 }

@@ -39,11 +39,13 @@ class Folded:
         shown: the nodes that get a box, in topological order.
         stand: for each node the shown one that stands for it, or None for a number.
         numbers: the number, as text, of each node that is one.
+        drawn: the nodes that only random draws lead to.
     """
 
     shown: tuple[Node, ...]
     stand: Mapping[Node, Node | None]
     numbers: Mapping[Node, str]
+    drawn: set[Node]
 
 
 def sketch(
@@ -52,12 +54,13 @@ def sketch(
     """Return the forward picture of some outputs."""
     roots = set(outputs.values())
     order = ir.topological(outputs.values())
-    folded = fold(order, roots)
+    names = naming.own_names(order)
+    folded = fold(order, roots | set(names))
     scopes = {n: scope_of(n.note) for n in folded.shown}
     groups = grouping(scopes, roots, collapse)
     keys = box_keys(folded.shown, groups)
-    titles = {n: title for title, n in reversed(outputs.items()) if naming.own_name(n) is None}
-    writer = _BoxWriter(folded, keys, titles, roots, values, words.usual_dtype(order))
+    names = {**{n: name for name, n in reversed(outputs.items())}, **names}
+    writer = _BoxWriter(folded, keys, names, roots, values, words.usual_dtype(order))
     boxes = group_boxes(folded.shown, groups, keys)
     for node in folded.shown:
         if node not in groups:
@@ -70,12 +73,14 @@ def fold(order: Sequence[Node], kept: set[Node]) -> Folded:
     """Return a graph with its plumbing out of sight, but for the nodes of ``kept``."""
     stand: dict[Node, Node | None] = {}
     numbers: dict[Node, str] = {}
+    drawn = formulas.noise(order)
     shown = []
     for node in order:
         literal = formulas.literal_text(node)
-        is_named = naming.own_name(node) is not None
-        if node in kept or (is_named and literal is None):
+        if node in kept:
             stand[node] = node
+        elif node in drawn:
+            stand[node] = node if drawn[node] else None
         elif literal is not None:
             stand[node], numbers[node] = None, literal
         elif naming.is_passing(node) or node.op is scan.RESULT:
@@ -86,7 +91,7 @@ def fold(order: Sequence[Node], kept: set[Node]) -> Folded:
             stand[node] = node
         if stand[node] is node:
             shown.append(node)
-    return Folded(tuple(shown), stand, numbers)
+    return Folded(tuple(shown), stand, numbers, set(drawn))
 
 
 def scope_of(note: Note) -> tuple[str, ...]:
@@ -184,21 +189,21 @@ def in_order(
 class _BoxWriter:
     folded: Folded
     keys: Mapping[Node, str]
-    titles: Mapping[Node, str]
+    names: Mapping[Node, str]
     roots: set[Node]
     values: Values
     usual: str
 
     def box(self, node: Node) -> Box:
         kind = leaf_kind(node) or "op"
-        title = local_name(node) or self.titles.get(node, "")
+        name = self.names.get(node, "")
         return Box(
             key=self.keys[node],
             kind=kind,
             words="" if kind in ("input", "parameter", "state") else self._words(node),
             shape=words.type_words(node, self.usual),
-            title=title,
-            name=naming.own_name(node) or title,
+            title=local_name(node, name),
+            name=name,
             scope=scope_of(node.note),
             is_output=node in self.roots,
             value=value_of(node, self.values),
@@ -206,6 +211,8 @@ class _BoxWriter:
         )
 
     def arrows(self, node: Node, is_grouped: bool) -> list[Arrow]:
+        if node in self.folded.drawn:
+            return []
         labels = [""] * len(node.inputs) if is_grouped else self._labels(node)
         found = []
         for child, label in zip(node.inputs, labels, strict=True):
@@ -215,6 +222,8 @@ class _BoxWriter:
         return found
 
     def _words(self, node: Node) -> str:
+        if node in self.folded.drawn:
+            return formulas.noise_words(node)
         if node.op is elementwise.ELEMENTWISE:
             return words.elementwise_words(node, self._numbers(node))[0]
         return words.op_words(node)
@@ -246,9 +255,8 @@ _OPERANDS = {
 }
 
 
-def local_name(node: Node) -> str:
-    """Return the user's name of a node without the scope that its block shows already."""
-    name = naming.own_name(node) or ""
+def local_name(node: Node, name: str) -> str:
+    """Return the name of a node without the scope that its block shows already."""
     prefix = "".join(f"{word}." for word in node.note.scope)
     return name.removeprefix(prefix)
 

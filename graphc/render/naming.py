@@ -32,36 +32,51 @@ def symbols(
     """
     outputs, given = tuple(outputs), dict(given or {})
     order = ir.topological(outputs)
-    stated = statements(order, {*outputs, *given})
-    names = {n: given.get(n) or own_name(n) for n in order if n in stated}
-    taken = Counter(name for name in names.values() if name)
+    names = {**own_names(order), **given}
+    taken = set(names.values())
     counts: Counter[str] = Counter()
     used: set[str] = set()
     found: dict[Node, str] = {}
-    for node, name in names.items():
-        found[node] = _unused(name, used) if name else _generated(node, taken, counts)
-        used.add(found[node])
+    stated = statements(order, {*outputs, *names})
+    for node in order:
+        if node in stated:
+            name = names.get(node)
+            found[node] = _unused(name, used) if name else _generated(node, taken, counts)
+            used.add(found[node])
     return found
 
 
-def own_name(node: Node) -> str | None:
-    """Return what the user called a node, with its scope."""
-    if node.op in _LEAVES:
-        return str(node.attrs["name"])
-    return node.note.path
+def own_names(order: Iterable[Node]) -> dict[Node, str]:
+    """Return what the user called nodes, with their scopes.
+
+    A call of several nodes names its result: parts that share its name stand before it.
+    """
+    found: dict[Node, str] = {}
+    last: dict[tuple[str, str | None], Node] = {}
+    for node in order:
+        if node.op in _LEAVES:
+            found[node] = str(node.attrs["name"])
+        elif node.note.path:
+            key = (node.note.path, node.note.where)
+            found.pop(last.get(key, node), None)
+            found[node], last[key] = node.note.path, node
+    return found
 
 
 def statements(order: Sequence[Node], kept: set[Node]) -> set[Node]:
     """Return the nodes of an order that get a symbol of their own, ``kept`` ones among them."""
     users = Counter(n for node in order for n in node.inputs)
     user = {n: node for node in order for n in node.inputs}
+    noise = formulas.noise(order)
     depth: dict[Node, int] = {}
     stated: set[Node] = set()
     for node in order:
         inside = max((depth[n] for n in node.inputs), default=0)
         through = is_passing(node)
         depth[node] = inside if through else inside + 1
-        if node in kept or own_name(node) or inside >= _DEEPEST:
+        if node in noise:
+            is_stated = noise[node]
+        elif node in kept or inside >= _DEEPEST:
             is_stated = True
         elif through or formulas.literal_text(node) is not None:
             is_stated = False
@@ -108,7 +123,7 @@ def _is_arithmetic(node: Node) -> bool:
     return made in (*_SUMS, elementwise.MULTIPLY, elementwise.NEGATIVE)
 
 
-def _generated(node: Node, taken: Mapping[str, int], counts: Counter[str]) -> str:
+def _generated(node: Node, taken: set[str], counts: Counter[str]) -> str:
     letter = _letter(node)
     while True:
         counts[letter] += 1

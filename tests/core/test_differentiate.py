@@ -6,10 +6,10 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
-import op_samples
 import pytest
-import reference
 
+import op_samples
+import reference
 from graphc import ir
 from graphc.ir import Graph, Node
 from graphc.ops import elementwise as e

@@ -7,15 +7,15 @@ from itertools import product
 from typing import Any
 
 import numpy as np
-import precise
 import pytest
 import sympy
-from reference.elementwise import tree_value
 
+import precise
 from graphc.errors import DtypeError, FormulaError
 from graphc.ir import Floats
 from graphc.ops import elementwise, scalar
 from graphc.ops.elementwise import FORMULAS, Formula
+from reference.elementwise import tree_value
 
 FLOATS = ("float32", "float64")
 SINGLE = [(name, dtype) for name in FORMULAS for dtype in FLOATS if "logical" not in name]

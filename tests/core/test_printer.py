@@ -4,22 +4,22 @@ from __future__ import annotations
 
 import subprocess
 import sys
-from collections.abc import Iterator
-from dataclasses import fields, is_dataclass, replace
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import fields, replace
 from types import MappingProxyType
 from typing import Any
 
 import numpy as np
-import op_samples
 import pytest
 import sympy
-from op_samples import SAMPLES, Sample
 
+import op_samples
 from graphc import dims, ir, printer
 from graphc.ir import Function, Graph, Node, Note, Program
 from graphc.ops import elementwise as e
 from graphc.ops import leaf, linear, random
 from graphc.ops.elementwise import Formula
+from op_samples import SAMPLES, Sample
 
 HOSTILE = ["line\nbreak", 'quo"te', "*/ int main() { /*", "🙂", "x" * 10_000, "", " ", "\r\u2028"]
 
@@ -49,28 +49,25 @@ def test_text_of_a_program() -> None:
 
 def _changed(value: Any) -> Iterator[Any]:
     """Return values that an attribute might have instead."""
-    if isinstance(value, bool):
-        yield not value
-    elif isinstance(value, int | float | sympy.Expr):
-        yield value + 1
-    elif isinstance(value, str):
-        yield value + "_"
-    elif isinstance(value, np.ndarray):
-        yield from _changed_array(value)
-    elif isinstance(value, tuple):
-        yield (*value, 1)
-        for i, part in enumerate(value):
-            yield from ((*value[:i], other, *value[i + 1 :]) for other in _changed(part))
-    elif isinstance(value, Formula):
-        yield replace(value, name=value.name + "_")
-        yield replace(value, expr=value.expr + 1)
-        if len(value.arguments) > 1:
-            yield replace(value, arguments=value.arguments[::-1])
-    elif is_dataclass(value) and not isinstance(value, type):
-        for f in fields(value):
-            yield from (replace(value, **{f.name: v}) for v in _changed(getattr(value, f.name)))
-    elif value is None:
-        yield 1
+    for kind, others in _OTHERS:
+        if isinstance(value, kind):
+            yield from others(value)
+            return
+    for f in fields(value):
+        yield from (replace(value, **{f.name: v}) for v in _changed(getattr(value, f.name)))
+
+
+def _changed_tuple(value: tuple[Any, ...]) -> Iterator[Any]:
+    yield (*value, 1)
+    for i, part in enumerate(value):
+        yield from ((*value[:i], other, *value[i + 1 :]) for other in _changed(part))
+
+
+def _changed_formula(value: Formula) -> Iterator[Any]:
+    yield replace(value, name=value.name + "_")
+    yield replace(value, expr=value.expr + 1)
+    if len(value.arguments) > 1:
+        yield replace(value, arguments=value.arguments[::-1])
 
 
 def _changed_array(value: Any) -> Iterator[Any]:
@@ -80,6 +77,17 @@ def _changed_array(value: Any) -> Iterator[Any]:
         yield other
     yield value.astype("float32" if value.dtype != np.float32 else "float64")
     yield value.reshape((*value.shape, 1))
+
+
+_OTHERS: tuple[tuple[Any, Callable[[Any], Iterable[Any]]], ...] = (
+    (bool, lambda v: [not v]),
+    (int | float | sympy.Expr, lambda v: [v + 1 if v + 1 != v else -v]),
+    (str, lambda v: [v + "_"]),
+    (type(None), lambda v: [1]),
+    (np.ndarray, _changed_array),
+    (tuple, _changed_tuple),
+    (Formula, _changed_formula),
+)
 
 
 def _text(node: Node) -> str:
@@ -149,7 +157,7 @@ def test_notes_are_not_part_of_the_hash() -> None:
 
     noted = program(Note("h", ("block",), "model.py:3", 2, ir.Origin(Note("z"), "dL/dz")))
     assert printer.digest(noted) == printer.digest(program(Note()))
-    assert 'dL/dz block.h model.py:3' in printer.text(noted, notes=True)
+    assert "dL/dz block.h model.py:3" in printer.text(noted, notes=True)
     assert "model.py" not in printer.text(noted)
 
 

@@ -13,16 +13,16 @@ from fractions import Fraction
 from typing import Any
 
 import numpy as np
-import op_samples
 import pytest
-import reference
-from op_samples import SAMPLES, Sample
 from sympy import QQ, ring
 
+import op_samples
+import reference
 from graphc import dims, ir
 from graphc.ir import Node
 from graphc.ops import leaf, linear
 from graphc.passes import differentiate
+from op_samples import SAMPLES, Sample
 
 LINEAR = (
     *("reshape", "transpose", "broadcast_to", "sum", "slice", "pad", "flip", "concatenate"),

@@ -78,7 +78,17 @@ def test_an_install_trains_from_outside_and_brings_three_packages(
 
 
 def test_a_wheel_holds_three_packages_and_the_runtime(tmp_path: Path) -> None:
-    run(sys.executable, "-m", "build", "-q", "--wheel", "-o", str(tmp_path), str(ROOT), folder=tmp_path)
+    run(
+        sys.executable,
+        "-m",
+        "build",
+        "-q",
+        "--wheel",
+        "-o",
+        str(tmp_path),
+        str(ROOT),
+        folder=tmp_path,
+    )
     (wheel,) = tmp_path.glob("*.whl")
     names = zipfile.ZipFile(wheel).namelist()
     tops = {n.split("/")[0] for n in names if ".dist-info" not in n}

@@ -83,9 +83,7 @@ def test_an_installed_plugin_is_found(tmp_path: Path, protocol: int, expected: s
     info = tmp_path / "passing-1.0.dist-info"
     info.mkdir()
     (info / "METADATA").write_text("Metadata-Version: 2.1\nName: passing\nVersion: 1.0\n")
-    (info / "entry_points.txt").write_text(
-        "[graphc.backends]\npassing = passing:backend_object\n"
-    )
+    (info / "entry_points.txt").write_text("[graphc.backends]\npassing = passing:backend_object\n")
     script = textwrap.dedent(
         """
         import graphc as gx
