@@ -243,14 +243,19 @@ def noting(**changes: Any) -> Iterator[None]:
         _template.reset(token)
 
 
-@contextmanager
-def noting_as(note: Note) -> Iterator[None]:
+class noting_as:  # noqa: N801  (a context manager, written out: passes enter one for every node)
     """Give the nodes made inside the block the fields of an existing note."""
-    token = _template.set(note)
-    try:
-        yield
-    finally:
-        _template.reset(token)
+
+    __slots__ = ("_note", "_token")
+
+    def __init__(self, note: Note) -> None:
+        self._note = note
+
+    def __enter__(self) -> None:
+        self._token = _template.set(self._note)
+
+    def __exit__(self, *error: object) -> None:
+        _template.reset(self._token)
 
 
 def current_note() -> Note:

@@ -19,6 +19,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+Images = NDArray[np.float32]
+Labels = NDArray[np.int64]
+
 CLASSES = 10
 BUNDLED = Path(__file__).parent / "data" / "mnist5k.npz"
 BUNDLED_TRAIN = 4000  # the split that samples/data/README.md describes
@@ -39,10 +42,10 @@ class Digits:
     Shapes:    images float32 (n, 1, 28, 28) in [0, 1]; labels int64 (n,) in 0..9
     """
 
-    train_images: NDArray[np.float32]
-    train_labels: NDArray[np.int64]
-    test_images: NDArray[np.float32]
-    test_labels: NDArray[np.int64]
+    train_images: Images
+    train_labels: Labels
+    test_images: Images
+    test_labels: Labels
 
 
 def load(folder: str | Path | None = None) -> Digits:
@@ -141,9 +144,7 @@ def _idx_path(folder: Path, name: str) -> Path | None:
     return next((p for p in (folder / name, folder / f"{name}.gz") if p.is_file()), None)
 
 
-def _labelled(
-    images_path: Path, labels_path: Path
-) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
+def _labelled(images_path: Path, labels_path: Path) -> tuple[Images, Labels]:
     images, labels = _read_idx(images_path, axes=3), _read_idx(labels_path, axes=1)
     if images.shape[1:] != (28, 28):
         rows, columns = images.shape[1:]
@@ -191,7 +192,7 @@ def _read_bytes(path: Path) -> bytes:
         ) from error
 
 
-def _as_images(pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
+def _as_images(pixels: NDArray[np.uint8]) -> Images:
     return pixels[:, np.newaxis].astype(np.float32) / np.float32(255)
 
 

@@ -147,7 +147,7 @@ class _Function:
     def __init__(self, library: ctypes.CDLL, number: int, plan: Plan, shared: _Shared) -> None:
         self._plan, self._shared = plan, shared
         self._place = library[f"gx_f{number}_plan"]
-        self._place.argtypes = (ctypes.c_void_p,) * 3
+        self._place.argtypes = (ctypes.c_void_p,) * 4
         self._place.restype = ctypes.c_int64
         self._run = library[f"gx_f{number}_call"]
         self._run.argtypes = (ctypes.c_void_p,)
@@ -201,8 +201,12 @@ class _Function:
     def _resize(self, wanted: tuple[int, ...], sizes: Mapping[str, int]) -> None:
         self._sizes = None
         self._dims[: len(wanted)] = wanted
+        order = np.empty(len(self._bytes), np.int32)
         total = self._place(
-            self._dims.ctypes.data, self._bytes.ctypes.data, self._offsets.ctypes.data
+            self._dims.ctypes.data,
+            self._bytes.ctypes.data,
+            self._offsets.ctypes.data,
+            order.ctypes.data,
         )
         if total < 0:
             raise SizeError(

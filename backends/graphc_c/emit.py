@@ -71,15 +71,14 @@ def _placing(w: Writer, number: int, plan: Plan) -> None:
     spans = memory.lifetimes(plan)
     count = len(spans)
     w.line(comment(f"{plan.name}: where its {count} buffers lie; returns bytes, -1 on overflow."))
-    head = f"int64_t gx_f{number}_plan(const int64_t *dims, int64_t *bytes, int64_t *offsets)"
-    with w.block("GX_API " + head):
+    w.line(f"GX_API int64_t gx_f{number}_plan(const int64_t *dims, int64_t *bytes,")
+    with w.block("                     int64_t *offsets, int32_t *order)"):
         _unpack_sizes(w, plan)
         if not count:
-            w.lines_of("(void)bytes;", "(void)offsets;", "return 0;")
+            w.lines_of("(void)bytes;", "(void)offsets;", "(void)order;", "return 0;")
             return
         _table(w, "first", [first for first, _ in spans])
         _table(w, "last", [last for _, last in spans])
-        w.line(f"int32_t order[{count}];")
         names = _Names(plan)
         for i, buffer in enumerate(plan.arena):
             w.line(f"bytes[{i}] = {names.elements(buffer)} * (int64_t)sizeof({_ctype(buffer)});")

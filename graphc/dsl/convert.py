@@ -96,6 +96,11 @@ def node_of(value: Any, dtype: str | None = None) -> Node:
     if isinstance(value, Tensor):
         return value.node
     if isinstance(value, sympy.Expr) and not value.is_number:
+        if not value.is_integer:
+            raise ShapeError(
+                f"{value} is not a whole number for all sizes, so it is no size",
+                hint="divide the tensor instead, as in t / x.shape[0], or round down with //",
+            )
         return leaf.size(dims.canonical(value), dtype or "int64")
     array = array_of(value)
     if array.dtype.kind == "f" and dtype is None:
@@ -122,14 +127,17 @@ def array_of(value: Any) -> npt.NDArray[Any]:
     return array
 
 
-def number(what: str, value: Any) -> float:
-    """Return a plain number.
+def number(what: str, value: Any, dtype: str | None = None) -> Any:
+    """Return a plain number, which a dtype of integers (if one is given) has to hold.
 
     Errors: DtypeError
     """
     if not isinstance(value, int | float | np.number | np.bool_):
         raise DtypeError(f"{what} is a number, not {value!r:.60}")
-    return value.item() if isinstance(value, np.generic) else value
+    held = value.item() if isinstance(value, np.generic) else value
+    if dtype is not None and dtype not in ir.FLOATS and held != int(held):
+        raise DtypeError(f"{what} is {held!r}, which {dtype} does not hold")
+    return held
 
 
 def whole(what: str, value: Any) -> int:

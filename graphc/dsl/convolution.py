@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from typing import Any
 
 from graphc import dims
-from graphc.dims import Shape
 from graphc.dsl import functions
 from graphc.dsl.convert import node_of, pair, same_dtype
 from graphc.dsl.location import public
@@ -47,14 +46,13 @@ def conv2d(
     Source:    Dumoulin & Visin 2016, relationship 6
     """
     image, filters = same_dtype("conv2d", x, w)
-    strides, dilations = pair("conv2d", stride), pair("conv2d", dilation)
-    if min(*strides, *dilations, groups) < 1:
-        raise ShapeError(f"conv2d: stride {stride}, dilation {dilation}, groups {groups}: below 1")
+    strides = _steps("conv2d: the stride", stride)
+    dilations = _steps("conv2d: the dilation", dilation)
+    groups, _ = _steps("conv2d: the number of groups", groups)
     reach = _reach(filters, dilations)
     pads = _pads("conv2d", padding, image, reach, strides)
-    if exact:
-        _require_exact("conv2d", image.shape[2:], reach, strides, pads)
-    made = Tensor(conv.conv2d(image, filters, Window(strides, pads, dilations, groups)))
+    window = Window(strides, pads, dilations, groups, exact)
+    made = Tensor(conv.conv2d(image, filters, window))
     if b is None:
         return made
     bias = node_of(b)
@@ -86,8 +84,8 @@ def max_pool2d(
     Errors: ShapeError, DtypeError
     """
     node = node_of(x)
-    made = _pool("max_pool2d", node, kernel, stride, padding, exact)
-    return Tensor(pool.max_pool2d(node, Pool(*made, ceil_mode)))
+    made = _pool("max_pool2d", node, kernel, stride, padding)
+    return Tensor(pool.max_pool2d(node, Pool(*made, ceil_mode, exact=exact)))
 
 
 @public
@@ -108,21 +106,24 @@ def avg_pool2d(
     Errors: ShapeError, DtypeError
     """
     node = node_of(x)
-    made = _pool("avg_pool2d", node, kernel, stride, padding, exact)
-    return Tensor(pool.avg_pool2d(node, Pool(*made, ceil_mode, count_include_pad)))
+    made = _pool("avg_pool2d", node, kernel, stride, padding)
+    return Tensor(pool.avg_pool2d(node, Pool(*made, ceil_mode, count_include_pad, exact)))
 
 
 def _pool(
-    name: str, x: Node, kernel: Any, stride: Any, padding: Padding, exact: bool
+    name: str, x: Node, kernel: Any, stride: Any, padding: Padding
 ) -> tuple[Pair, Pair, Pads]:
-    window = pair(name, kernel)
-    strides = window if stride is None else pair(name, stride)
-    if min(*window, *strides) < 1:
-        raise ShapeError(f"{name}: kernel {kernel} and stride {stride} are at least 1")
+    window = _steps(f"{name}: the kernel", kernel)
+    strides = window if stride is None else _steps(f"{name}: the stride", stride)
     pads = _pads(name, padding, x, window, strides)
-    if exact:
-        _require_exact(name, x.shape[2:], window, strides, pads)
     return window, strides, pads
+
+
+def _steps(what: str, value: Any) -> Pair:
+    steps = pair(what, value)
+    if min(steps) < 1:
+        raise ShapeError(f"{what} is at least 1, not {value!r}")
+    return steps
 
 
 def _reach(filters: Node, dilation: Pair) -> Pair:
@@ -135,7 +136,7 @@ def _reach(filters: Node, dilation: Pair) -> Pair:
 def _pads(name: str, padding: Padding, x: Node, reach: Pair, stride: Pair) -> Pads:
     if isinstance(padding, str):
         return _named_pads(name, padding, x, reach, stride)
-    given = tuple(padding) if isinstance(padding, Sequence) else (padding, padding)
+    given = tuple(padding) if isinstance(padding, tuple | list) else (padding, padding)
     if len(given) != 2:
         raise ShapeError(f"{name}: padding is one number, two, or two pairs, not {padding!r}")
     down, across = (pair(f"{name}: padding", p) for p in given)
@@ -153,7 +154,8 @@ def _named_pads(name: str, padding: str, x: Node, reach: Pair, stride: Pair) -> 
             hint='a number, pairs, "valid", "same_upper" or "same_lower"',
         )
     found = []
-    for extent, r, s in zip(x.shape[2:], reach, stride, strict=True):
+    sizes = x.shape[2:] if len(x.shape) == 4 else (1, 1)  # else the op itself says what is wrong
+    for extent, r, s in zip(sizes, reach, stride, strict=True):
         if s > 1 and not isinstance(extent, int):
             raise ShapeError(
                 f"{name}: {padding} with stride {s} needs a size of numbers, not "
@@ -165,15 +167,3 @@ def _named_pads(name: str, padding: str, x: Node, reach: Pair, stride: Pair) -> 
         half = total // 2
         found.append((half, total - half) if padding == "same_upper" else (total - half, half))
     return found[0], found[1]
-
-
-def _require_exact(name: str, size: Shape, reach: Pair, stride: Pair, pads: Pads) -> None:
-    for extent, r, s, p in zip(size, reach, stride, pads, strict=True):
-        room = dims.add(extent, *p, -r)
-        left = dims.add(room, dims.multiply(-s, dims.floor_divide(room, s)))
-        if not dims.require_equal(left, 0, f"{name}: exact=True, windows fit without remainder"):
-            raise ShapeError(
-                f"{name}: doesn't fit: ({dims.text(extent)} + {p[0]} + {p[1]} - {r}) / {s} + 1 "
-                f"leaves a remainder of {dims.text(left)}",
-                hint="change padding or stride, or leave out exact=True to round down",
-            )

@@ -164,7 +164,9 @@ def elementwise(
 def _defined(
     name: str, definition: Callable[..., Any], derivative: Callable[..., Any] | None
 ) -> Callable[..., Tensor]:
-    arity = definition.__code__.co_argcount
+    if not isinstance(name, str) or not name:
+        raise FormulaError(f"elementwise: the name is a text, not {name!r:.60}")
+    arity = formulas.arity_of(name, "the formula", definition)
     made = formulas.formula(name, definition, arity, derivative)
     probe.probe(made)
     return _function(made, f"Return {name} of its {arity} argument(s).", floats=True)
@@ -313,9 +315,10 @@ def pad(x: Any, widths: Sequence[Any], value: float = 0) -> Tensor:
             rows=[(node.label, str(node.type))],
             hint="a width is a number, or a pair (before, after)",
         )
+    held = convert.number("pad: the value", value, node.dtype)
     pairs = [convert.pair("pad", w) for w in widths]
     return Tensor(
-        linear.pad(node, tuple(a for a, _ in pairs), tuple(b for _, b in pairs), None, value)
+        linear.pad(node, tuple(a for a, _ in pairs), tuple(b for _, b in pairs), None, held)
     )
 
 
@@ -490,8 +493,8 @@ def ones(shape: Any, dtype: str | None = None) -> Tensor:
 @public
 def full(shape: Any, value: float, dtype: str | None = None) -> Tensor:
     """Return one number in a shape, which may hold dimensions."""
-    held = convert.number("full: the value", value)
-    number = leaf.constant(held, convert.float_or(dtype))
+    kind = convert.float_or(dtype)
+    number = leaf.constant(convert.number("full: the value", value, kind), kind)
     return Tensor(linear.broadcast_to(number, convert.shape_of(shape)))
 
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from graphc import dims, ir
 from graphc.dsl import names, structure
-from graphc.dsl.convert import node_of
+from graphc.dsl.convert import by_tensor, node_of
 from graphc.dsl.location import public
 from graphc.dsl.tensor import Tensor
 from graphc.errors import DtypeError, GradientError, NameClashError, ShapeError
@@ -46,6 +46,8 @@ def find(tensor: Tensor, name: str) -> Tensor:
 
     Errors: NameClashError if there is none, or several
     """
+    if not isinstance(tensor, Tensor) or not isinstance(name, str):
+        raise NameClashError(f"find takes a tensor and a name, not {tensor!r:.60} and {name!r:.60}")
     known: dict[str, list[Node]] = {}
     for node in ir.topological([tensor.node]):
         label = node.attrs.get("name") or node.note.path
@@ -72,7 +74,7 @@ def replace(nest: Any, replacements: Mapping[Tensor, Any]) -> Any:
     Errors: ShapeError if a replacement has another type
     """
     table: dict[Node, Node] = {}
-    for old, new in replacements.items():
+    for old, new in by_tensor("replace", replacements).items():
         table[old.node] = node_of(new, old.dtype)
         if table[old.node].type != old.node.type:
             raise ShapeError(
@@ -80,16 +82,18 @@ def replace(nest: Any, replacements: Mapping[Tensor, Any]) -> Any:
                 rows=[("replaced", str(old.node.type)), ("by", str(table[old.node].type))],
             )
     leaves, shape = structure.flatten(nest)
-    mapping = rewrite.substitute([node_of(t) for t in leaves], table)
-    return structure.build(shape, [Tensor(mapping[node_of(t)]) for t in leaves])
+    nodes = [node_of(t) for t in leaves]
+    mapping = rewrite.substitute(nodes, table)
+    return structure.build(shape, [Tensor(mapping[n]) for n in nodes])
 
 
 @public
 def inference(nest: Any) -> Any:
     """Return the test form of a tensor, or of a nest of them: to draw, derive or mix it."""
     leaves, shape = structure.flatten(nest)
-    mapping = forms.inference([node_of(t) for t in leaves])
-    return structure.build(shape, [Tensor(mapping[node_of(t)]) for t in leaves])
+    nodes = [node_of(t) for t in leaves]
+    mapping = forms.inference(nodes)
+    return structure.build(shape, [Tensor(mapping[n]) for n in nodes])
 
 
 @public
@@ -138,7 +142,9 @@ def wanted(tensor: Tensor, wrt: Any) -> Any:
         if isinstance(item, Tensor):
             return item
         if not isinstance(item, str):
-            raise GradientError(f"wrt is a tensor, a name, a glob, or a nest of them, not {item!r}")
+            raise GradientError(
+                f"wrt is a tensor, a name, a glob, or a nest of them, not {item!r:.60}"
+            )
         if item in known:
             return known[item]
         if any(c in item for c in "*?["):

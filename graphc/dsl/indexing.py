@@ -95,24 +95,30 @@ def _boxed(node: Node, parts: list[Any]) -> tuple[Node, list[Any]]:
 
 def _slice(part: slice, extent: Dim) -> tuple[Dim, Dim, int]:
     """Return (first place, count, step) of a slice of an axis."""
-    step = 1 if part.step is None else int(part.step)
+    step = 1 if part.step is None else convert.whole("the step of a slice", part.step)
     if step == 0:
         raise ShapeError("a slice may not have step 0")
-    if isinstance(extent, int) and all(
-        v is None or isinstance(v, int) for v in (part.start, part.stop)
-    ):
-        places = range(*part.indices(extent))
+    begin, end = _limit(part.start), _limit(part.stop)
+    if all(v is None or isinstance(v, int) for v in (extent, begin, end)):
+        places = range(*slice(begin, end, step).indices(int(extent)))
         return (places[0] if places else 0), len(places), step
     backwards = step < 0
     first = dims.add(extent, -1) if backwards else 0
-    start = first if part.start is None else _bound(part.start, extent)
-    stop = (-1 if backwards else extent) if part.stop is None else _bound(part.stop, extent)
+    start = first if begin is None else _bound(begin, extent)
+    stop = (-1 if backwards else extent) if end is None else _bound(end, extent)
     room = (
         dims.add(start, dims.multiply(-1, stop))
         if backwards
         else dims.add(stop, dims.multiply(-1, start))
     )
     return start, dims.ceil_divide(room, abs(step)), step
+
+
+def _limit(value: Any) -> Any:
+    """Return a bound of a slice as the user means it: None, a whole number, or a dimension."""
+    if value is None or isinstance(value, str | sympy.Expr):
+        return value
+    return convert.whole("a bound of a slice", value)
 
 
 def _bound(value: Any, extent: Dim) -> Dim:

@@ -9,11 +9,13 @@ from typing import Any
 
 from graphc import dims, ir
 from graphc.dsl import convolution, declare, functions, initialisers
-from graphc.dsl.convert import node_of, pair
+from graphc.dsl.convert import node_of, pair, whole
 from graphc.dsl.location import public
 from graphc.dsl.names import scope
 from graphc.dsl.tensor import Tensor
 from graphc.errors import ShapeError
+
+_OPTIONS = ("stride", "padding", "dilation", "groups", "exact")
 
 
 class Dense:
@@ -23,6 +25,7 @@ class Dense:
     Errors: ShapeError if the last axis has no number of elements, or another at a later call
     """
 
+    @public
     def __init__(
         self,
         units: int,
@@ -67,6 +70,7 @@ class Conv2d:
     Errors: ShapeError
     """
 
+    @public
     def __init__(
         self,
         filters: int,
@@ -78,10 +82,12 @@ class Conv2d:
         bias_init: Any = 0,
         **window: Any,
     ) -> None:
-        unknown = sorted(set(window) - {"stride", "padding", "dilation", "groups", "exact"})
+        unknown = sorted(set(window) - set(_OPTIONS))
         if unknown:
-            raise ShapeError(f"Conv2d has no option {', '.join(unknown)}")
-        self.filters, self.kernel, self.name = filters, pair("Conv2d", kernel), name
+            raise ShapeError(
+                f"Conv2d has no option {', '.join(unknown)}", hint=", ".join(_OPTIONS) + " are there"
+            )
+        self.filters, self.kernel, self.name = filters, pair("Conv2d: the kernel", kernel), name
         self.has_bias, self.window = bias, window
         self.init = initialisers.of(init if init is not None else initialisers.glorot(), None)
         self.bias_init = bias_init
@@ -101,7 +107,9 @@ class Conv2d:
             return convolution.conv2d(Tensor(node), self.weight, self.bias, **self.window)
 
     def _declare(self, node: ir.Node) -> None:
-        groups = int(self.window.get("groups", 1))
+        groups = whole("Conv2d: the number of groups", self.window.get("groups", 1))
+        if groups < 1:
+            raise ShapeError(f"Conv2d: the number of groups is at least 1, not {groups}")
         if len(node.shape) != 4:
             raise ShapeError(
                 "Conv2d: takes images (N, C, H, W)", rows=[(node.label, str(node.type))]

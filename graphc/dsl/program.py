@@ -8,7 +8,7 @@ from typing import Any
 
 from graphc import ir, verify
 from graphc.dsl import structure
-from graphc.dsl.convert import node_of
+from graphc.dsl.convert import by_tensor, node_of, several
 from graphc.dsl.location import public, user_line
 from graphc.dsl.names import check_identifier
 from graphc.dsl.tensor import Tensor
@@ -46,7 +46,7 @@ def function(
     Errors: GraphError for inputs that are none, DtypeError and ShapeError for an update of
         another type than its state
     """
-    given = (inputs,) if isinstance(inputs, Tensor) else tuple(inputs)
+    given = (inputs,) if isinstance(inputs, Tensor) else tuple(several("function", inputs))
     for item in given:
         if not isinstance(item, Tensor) or item.node.op is not leaf.INPUT:
             raise GraphError(
@@ -54,12 +54,26 @@ def function(
                 hint="gx.replace puts an input in the place of another tensor",
             )
     if len(set(given)) != len(given):
-        raise GraphError("an input stands twice in the list of inputs")
+        names = [str(t.name) for t in given]
+        raise GraphError("an input stands twice in the list: " + ", ".join(names))
+    _check_keys(outputs)
     leaves, shape = structure.flatten(outputs)
     results = tuple(Tensor(node_of(t)) for t in leaves)
-    changes = tuple((s, _new_value(s, v)) for s, v in (updates or {}).items())
+    made = by_tensor("function: updates=", updates) if updates is not None else {}
+    changes = tuple((s, _new_value(s, v)) for s, v in made.items())
     form = bool(changes) if training is None else training
     return Function(given, results, shape, changes, form, user_line())
+
+
+def _check_keys(nest: Any) -> None:
+    """Raise for outputs whose names could not stand in a signature."""
+    if isinstance(nest, Mapping):
+        for key in nest:
+            if isinstance(key, str):
+                check_identifier("output", key)
+    if isinstance(nest, Mapping | tuple | list):
+        for part in nest.values() if isinstance(nest, Mapping) else nest:
+            _check_keys(part)
 
 
 def _new_value(state: Any, value: Any) -> Node:
@@ -92,8 +106,7 @@ class Program:
         self, name: str, functions: Mapping[str, Function] | None = None, /, **more: Function
     ) -> None:
         self.name = name
-        self.functions = {**(functions or {}), **more}
-        self.ir = _checked(name, self.functions)
+        self.functions, self.ir = _checked(name, functions, more)
 
     def __repr__(self) -> str:
         return f"<Program {self.name}: {', '.join(self.functions)}>"
@@ -105,21 +118,29 @@ class Program:
 
 
 @public
-def _checked(name: str, functions: Mapping[str, Function]) -> ir.Program:
+def _checked(
+    name: str, given: Mapping[str, Function] | None, more: Mapping[str, Function]
+) -> tuple[dict[str, Function], ir.Program]:
     check_identifier("program", name)
+    if given is not None and not isinstance(given, Mapping):
+        raise GraphError(f"program {name!r} takes functions by name, not {given!r:.60}")
+    functions = {**(given or {}), **more}
     if not functions:
-        raise GraphError(f"program {name!r} has no function")
+        raise GraphError(f"program {name!r} has no function", hint=_WRITE)
     made = []
     for key, item in functions.items():
         check_identifier("function", key)
         if not isinstance(item, Function):
-            raise GraphError(f"{key} is no function: write gx.function(inputs, outputs)")
+            raise GraphError(f"{key} is no function, but {item!r:.60}", hint=_WRITE)
         made.append(_built(key, item))
     program = ir.Program(name, tuple(made), _states(made))
     verify.verify(program)
     _check_uses(program)
     resolve(program)
-    return program
+    return functions, program
+
+
+_WRITE = "gx.Program(name, predict=gx.function(inputs, outputs))"
 
 
 def _built(name: str, item: Function) -> ir.Function:

@@ -23,13 +23,15 @@ _RANK = 4
 class Window:
     """How filters move over images.
 
-    Units: stride, padding ((top, bottom), (left, right)) and dilation in elements.
+    Units: stride, padding ((top, bottom), (left, right)) and dilation in elements. With ``exact``
+        a remainder of the size formula is an error.
     """
 
     stride: Pair = (1, 1)
     padding: Pads = ((0, 0), (0, 0))
     dilation: Pair = (1, 1)
     groups: int = 1
+    exact: bool = False
 
 
 def window(node: Node) -> Window:
@@ -52,6 +54,25 @@ def extent_formula(extent: Dim, kernel: int, stride: int, pads: Pair, dilation: 
         f"floor(({dims.text(extent)} + {pads[0]} + {pads[1]} - {reach}({kernel} - 1) - 1)"
         f" / {stride}) + 1 = {result}"
     )
+
+
+def check_exact(
+    name: str, extent: Dim, reach: int, stride: int, pads: Pair, rows: list[tuple[str, ...]]
+) -> None:
+    """Raise if windows leave a remainder.
+
+    Errors: ShapeError, with the numbers
+    """
+    room = dims.add(extent, *pads, -reach)
+    left = dims.add(room, dims.multiply(-stride, dims.floor_divide(room, stride)))
+    where = ir.current_note().where
+    if not dims.require_equal(left, 0, f"{name}: exact=True leaves no remainder", where):
+        raise ShapeError(
+            f"{name}: doesn't fit: ({dims.text(extent)} + {pads[0]} + {pads[1]} - {reach}) / "
+            f"{stride} leaves a remainder of {dims.text(left)}",
+            rows=rows,
+            hint="change padding or stride, or leave out exact=True to round down",
+        )
 
 
 def _check(x: Node, w: Node, win: Window, rows: Sequence[Row]) -> None:
@@ -97,6 +118,8 @@ def _extents(size: Shape, kernel: Shape, win: Window, rows: Sequence[Row]) -> Sh
                 f"(axis {letter}, padding included): {extent_formula(*arguments)}",
                 rows=rows,
             )
+        if win.exact:
+            check_exact("conv2d", size[axis], reach, win.stride[axis], win.padding[axis], rows)
         found.append(output_extent(*arguments))
     return tuple(found)
 

@@ -6,6 +6,7 @@ else. How a user's formula is tried out stands in `probe`.
 
 from __future__ import annotations
 
+import inspect
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -71,17 +72,77 @@ def formula(
     ``derivative(*arguments, y)`` gives the partial derivatives (one, or a tuple) by hand.
     """
     arguments = symbols(arity)
-    expr = canonical(sympy.sympify(definition(*arguments)))
+    expr = _expression(name, "the formula", _written(name, "the formula", definition, arguments))
     partials = None
     if derivative is not None:
-        given = derivative(*arguments, RESULT)
+        given = _written(name, "derivative=", derivative, (*arguments, RESULT))
         given = given if isinstance(given, tuple) else (given,)
-        partials = tuple(canonical(sympy.sympify(p)) for p in given)
+        partials = tuple(_expression(name, "derivative=", p) for p in given)
         if len(partials) != arity:
             raise FormulaError(f"{name}: {len(partials)} derivatives for {arity} arguments")
     made = Formula(name, arguments, expr, partials)
     made.tree  # noqa: B018  (a formula that is none fails here, at its definition)
     return made
+
+
+def arity_of(name: str, what: str, definition: Callable[..., Any]) -> int:
+    """Return how many arguments a formula's Python function takes.
+
+    Errors: FormulaError for a function of no, of optional or of any number of arguments
+    """
+    if not callable(definition):
+        raise FormulaError(f"{name}: {what} is a function, not {definition!r:.60}")
+    if isinstance(definition, type) and issubclass(definition, scalar.Scalar):
+        return int(next(iter(definition.nargs)))
+    try:
+        parameters = inspect.signature(definition).parameters.values()
+    except ValueError:
+        raise FormulaError(f"{name}: the arguments of {definition!r:.60} are unknown") from None
+    plain = [p for p in parameters if p.kind in _POSITIONAL and p.default is p.empty]
+    odd = [str(p) for p in parameters if p not in plain]
+    if odd or not plain:
+        raise FormulaError(
+            f"{name}: {what} takes tensors by position, and has "
+            + (f"the argument {odd[0]}" if odd else "no argument"),
+            hint=f"elementwise({name!r}, lambda x: …) with one name an argument; a number that "
+            "does not change is written into the formula",
+        )
+    return len(plain)
+
+
+_POSITIONAL = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
+
+
+def _written(
+    name: str, what: str, function: Callable[..., Any], arguments: Sequence[sympy.Symbol]
+) -> Any:
+    """Return what a user's function of symbols gives."""
+    count = arity_of(name, what, function)
+    if count != len(arguments):
+        raise FormulaError(
+            f"{name}: {what} takes {count} arguments instead of {len(arguments)}: "
+            + ", ".join(map(str, arguments))
+        )
+    try:
+        return function(*arguments)
+    except TypeError as error:  # math.exp, np.exp and their like take no symbols
+        raise FormulaError(
+            f"{name}: {what} does not take symbols: {error}", hint=_WRITE_WITH
+        ) from error
+
+
+_WRITE_WITH = "write it with gx.scalar: " + ", ".join(scalar.FUNCTIONS)
+
+
+def _expression(name: str, what: str, value: Any) -> sympy.Expr:
+    """Return a value as an expression of primitives."""
+    if isinstance(value, int | float) and not isinstance(value, bool):
+        value = sympy.sympify(value)
+    if not isinstance(value, sympy.Expr | sympy.core.relational.Relational):
+        raise FormulaError(
+            f"{name}: {what} gives {value!r:.60}, which is no expression", hint=_WRITE_WITH
+        )
+    return canonical(value)
 
 
 @cache
@@ -148,11 +209,16 @@ def _infer(inputs: Sequence[Node], attrs: Attrs) -> TensorType:
             rows = [(n.label, str(n.type)) for n in inputs]
             raise ShapeError(f"{made.name}: the shapes differ", rows=rows)
     try:
-        dtype = scalar.result_dtype(made.tree, tuple(n.dtype for n in inputs))
+        dtype = _result_dtype(made, tuple(n.dtype for n in inputs))
     except DtypeError as error:
         rows = [(n.label, str(n.type)) for n in inputs]
         raise DtypeError(f"{made.name}: {error.message}", rows=rows, hint=error.hint) from None
     return TensorType(dtype, first.shape)
+
+
+@cache
+def _result_dtype(made: Formula, dtypes: tuple[str, ...]) -> str:
+    return scalar.result_dtype(made.tree, dtypes)
 
 
 def _same_shape(a: Node, b: Node, name: str) -> bool:

@@ -58,7 +58,12 @@ CONSTANT = Op("constant", _constant_type, no_gradient, Floats.EXACT, "c")
 
 def constant(value: object, dtype: str | None = None) -> Node:
     """Make a constant of an array or a number; its array is copied and frozen."""
-    array = np.array(value, dtype=dtype, order="C")
+    try:
+        array = np.array(value, dtype=dtype, order="C")
+    except OverflowError:
+        raise DtypeError(
+            f"the number {value} does not fit into {dtype}", hint="cast the tensor beside it"
+        ) from None
     if array.dtype.name not in ir.DTYPES:
         raise DtypeError(
             f"a constant of dtype {array.dtype.name} is not supported",

@@ -14,7 +14,7 @@ from graphc import dims, ir
 from graphc.dims import Dim, Shape
 from graphc.errors import DtypeError, ShapeError
 from graphc.ir import Attrs, Cotangents, Differentiate, Floats, Node, Op, TensorType
-from graphc.ops.conv import Pads, Pair
+from graphc.ops.conv import Pads, Pair, check_exact
 
 Gradients = tuple[Node | None, ...]
 _RANK = 4
@@ -30,6 +30,7 @@ class Pool:
         padding: ((top, bottom), (left, right)) in elements.
         ceil_mode: count a last window that starts inside the image or its left padding.
         count_include_pad: an average divides by the padded window, not by its real elements.
+        exact: a remainder of the size formula is an error.
     """
 
     kernel: Pair
@@ -37,6 +38,7 @@ class Pool:
     padding: Pads = ((0, 0), (0, 0))
     ceil_mode: bool = False
     count_include_pad: bool = True
+    exact: bool = False
 
 
 def pooling(node: Node) -> Pool:
@@ -72,6 +74,8 @@ def _images(name: str, x: Node, pool: Pool) -> Shape:
                 f"(axis {letter}, padding included)",
                 rows=rows,
             )
+        if pool.exact:
+            check_exact(name, extent, k, pool.stride[axis], pads, rows)
         found.append(output_extent(extent, pool, axis))
     return (*x.shape[:2], *found)
 

@@ -10,6 +10,7 @@ each.
 
 from __future__ import annotations
 
+import builtins
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -74,7 +75,7 @@ class Primitive:
     value: Callable[..., Any]
 
 
-class _Scalar(sympy.Function):  # type: ignore[misc]
+class Scalar(sympy.Function):  # type: ignore[misc]
     """A primitive as a sympy function: it stays as written, and is real."""
 
     is_real = True
@@ -85,14 +86,14 @@ def _function(name: str, *partials: Callable[..., sympy.Expr]) -> Any:
     def fdiff(self: sympy.Function, argindex: int = 1) -> sympy.Expr:
         return partials[argindex - 1](self, *self.args)
 
-    return type(name, (_Scalar,), {"fdiff": fdiff, "nargs": len(partials), "__doc__": name})
+    return type(name, (Scalar,), {"fdiff": fdiff, "nargs": len(partials), "__doc__": name})
 
 
 def _zero(y: sympy.Expr, *args: sympy.Expr) -> sympy.Expr:
     return sympy.Integer(0)
 
 
-class where(_Scalar):  # noqa: N801  (a function of the formula language)
+class where(Scalar):  # noqa: N801  (a function of the formula language)
     """Choose by a condition; the derivative chooses too, so that no 0 * infinity arises."""
 
     nargs = 3
@@ -278,7 +279,7 @@ def tree_of(expr: sympy.Expr, arguments: tuple[sympy.Symbol, ...]) -> Tree:
     if expr.is_Pow:
         return _power_tree(expr, arguments)
     name = type(expr).__name__
-    if isinstance(expr, _Scalar):
+    if isinstance(expr, Scalar):
         return Apply(name, tuple(tree_of(a, arguments) for a in expr.args))
     if expr in (sympy.true, sympy.false):
         return Number(int(bool(expr)))
@@ -289,7 +290,7 @@ def tree_of(expr: sympy.Expr, arguments: tuple[sympy.Symbol, ...]) -> Tree:
 
 
 def _number(expr: sympy.Expr) -> float | int:
-    return int(expr) if expr.is_Integer else float(expr)
+    return int(expr) if expr.is_Integer and builtins.abs(int(expr)) < 2**63 else float(expr)
 
 
 def _sum_tree(expr: sympy.Expr, arguments: tuple[sympy.Symbol, ...]) -> Tree:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+from graphc import ir
 from graphc.errors import FormError
 from graphc.ir import Node
 from graphc.ops import phase
@@ -19,7 +20,17 @@ def inference(roots: Iterable[Node]) -> dict[Node, Node]:
     Promises: no phase and no owned update is reached any more.
     Errors:   FormError where a derivative of the training form goes through a phase.
     """
-    return rewrite.rewritten(roots, (_test_value, _plain_value, _refuse_derivative))
+    roots = tuple(roots)
+    mapping = rewrite.rewritten(roots, (_test_value, _plain_value))
+    for node in ir.topological(mapping[r] for r in roots):
+        if node.op is phase.TRAINING_ONLY:
+            raise FormError(
+                "the test form reaches a derivative of the training form, through "
+                f"{node.inputs[0].note.path or 'a phase'}",
+                where=node.note.where,
+                hint="write training=True, or derive gx.inference(loss)",
+            )
+    return mapping
 
 
 def _test_value(node: Node) -> Node | None:
@@ -28,14 +39,3 @@ def _test_value(node: Node) -> Node | None:
 
 def _plain_value(node: Node) -> Node | None:
     return node.inputs[0] if node.op is phase.WITH_UPDATE else None
-
-
-def _refuse_derivative(node: Node) -> Node | None:
-    if node.op is not phase.TRAINING_ONLY:
-        return None
-    raise FormError(
-        "the test form reaches a derivative of the training form, through "
-        f"{node.inputs[0].note.path or 'a phase'}",
-        where=node.note.where,
-        hint="write training=True, or derive gx.inference(loss)",
-    )

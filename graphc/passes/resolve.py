@@ -31,10 +31,11 @@ def resolve(program: Program) -> Program:
 
 def owned_updates(function: Function) -> tuple[tuple[Node, Node], ...]:
     """Return the updates of a function, with those of the tensors that a training form reaches."""
-    updates = dict(function.updates)
     if not function.training:
         return function.updates
-    for node in ir.topological(_live(function.roots)):
+    live = rewrite.rewritten(function.roots, (_train_value,))
+    updates = {s: live[new] for s, new in function.updates}
+    for node in ir.topological(live[r] for r in function.roots):
         if node.op is not phase.WITH_UPDATE:
             continue
         _, state, new = node.inputs
@@ -46,12 +47,6 @@ def owned_updates(function: Function) -> tuple[tuple[Node, Node], ...]:
                 rows=[("first", other.note.where or ""), ("second", new.note.where or "")],
             )
     return tuple(updates.items())
-
-
-def _live(roots: tuple[Node, ...]) -> tuple[Node, ...]:
-    """Return the roots with each phase replaced by what training computes."""
-    mapping = rewrite.rewritten(roots, (_train_value,))
-    return tuple(mapping[r] for r in roots)
 
 
 def _formed(function: Function) -> Function:

@@ -36,7 +36,8 @@ def rewritten(roots: Iterable[Node], rules: Iterable[Rule]) -> dict[Node, Node]:
     mapping: dict[Node, Node] = {}
     known: set[Node] = set()
     for node in ir.topological(roots):
-        current = _fixpoint(_rebuilt(node, mapping, rules), rules, known)
+        with ir.noting_as(node.note):
+            current = _fixpoint(_rebuilt(node, mapping, rules), rules, known)
         mapping[node] = current
         known.add(current)
     return mapping
@@ -60,7 +61,8 @@ def substitute(roots: Iterable[Node], replacements: Mapping[Node, Node]) -> dict
     """Return what each node becomes when some are exchanged for others of their type."""
     mapping: dict[Node, Node] = {}
     for node in ir.topological(roots):
-        mapping[node] = replacements.get(node) or _rebuilt(node, mapping, ())
+        with ir.noting_as(node.note):
+            mapping[node] = replacements.get(node) or _rebuilt(node, mapping, ())
     return mapping
 
 
@@ -74,8 +76,7 @@ def _rebuilt(node: Node, mapping: Mapping[Node, Node], rules: tuple[Rule, ...]) 
     attrs = _rewritten_bodies(node.attrs, rules) if rules else node.attrs
     if attrs is node.attrs and all(a is b for a, b in zip(inputs, node.inputs, strict=True)):
         return node
-    with ir.noting_as(node.note):
-        return ir.renoted(ir.apply(node.op, inputs, attrs), node.note)
+    return ir.renoted(ir.apply(node.op, inputs, attrs), node.note)
 
 
 def _rewritten_bodies(attrs: ir.Attrs, rules: tuple[Rule, ...]) -> ir.Attrs:
@@ -96,8 +97,7 @@ def _fixpoint(node: Node, rules: tuple[Rule, ...], known: set[Node]) -> Node:
     while again:
         again = False
         for rule in rules:
-            with ir.noting_as(note):
-                result = rule(node)
+            result = rule(node)
             if result is None or result is node:
                 continue
             if result in known:

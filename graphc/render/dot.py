@@ -7,6 +7,7 @@ which are HTML-like, and in tips, which are quoted strings.
 from __future__ import annotations
 
 import html
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 import graphviz
@@ -20,6 +21,7 @@ _DEEPEST = 5  # clusters inside one another; deeper scopes share the innermost
 _LINE = 38  # characters of a line of words
 _LINES = 6
 _SPINE = "8"  # how much straighter arrows from op to op are than those from leaves
+_SPINE_KINDS = ("op", "group", "gradient")
 _ROUND = "rounded,filled"
 
 
@@ -72,9 +74,9 @@ def text(sketch: Sketch) -> str:
     graph.attr("edge", fontname=_FONT, fontsize="9", fontcolor=_GREY, arrowsize="0.65")
     _add_block(graph, _blocks(sketch), "")
     _add_pairs(graph, sketch)
-    spine = {box.key for box in sketch.boxes if box.kind in ("op", "group", "gradient")}
+    boxes = {box.key: box for box in sketch.boxes}
     for arrow in sketch.arrows:
-        _add_arrow(graph, arrow, arrow.source in spine)
+        _add_arrow(graph, arrow, boxes)
     return str(graph.source)
 
 
@@ -148,7 +150,7 @@ def _add_block(graph: graphviz.Digraph, block: _Block, path: str) -> None:
                 fillcolor="#f7f9fb" if path.count("_") % 2 == 0 else "#eef2f6",
                 fontsize="10",
                 fontcolor=_GREY,
-                labeljust="l",
+                labeljust="r",
                 margin="10",
             )
             _add_block(cluster, inner, name)
@@ -213,12 +215,17 @@ def wrapped(text: str) -> list[str]:
     return lines if len(lines) <= _LINES else [*lines[: _LINES - 1], "…"]
 
 
-def _add_arrow(graph: graphviz.Digraph, arrow: Arrow, is_spine: bool) -> None:
+def _add_arrow(graph: graphviz.Digraph, arrow: Arrow, boxes: Mapping[str, Box]) -> None:
     look = dict(_ARROWS[arrow.kind])
-    if is_spine and arrow.kind != "read":
-        look["weight"] = _SPINE
-    if arrow.label:
-        look["label"] = f"< {escaped(words.shortened(arrow.label))} >"
     # A gradient flows against the arrows of its forward pass, but is laid out along them.
     ends = (arrow.source, arrow.target)
-    graph.edge(*(reversed(ends) if arrow.kind == "backward" else ends), **look)
+    upper, lower = (boxes[key] for key in (reversed(ends) if arrow.kind == "backward" else ends))
+    if arrow.kind != "read":
+        if boxes[arrow.source].kind in _SPINE_KINDS:
+            look["weight"] = _SPINE
+        # Room for the leaves of a block above its first op, so that blocks stand in one column.
+        if lower.scope and upper.scope[: len(lower.scope)] != lower.scope:
+            look["minlen"] = "2"
+    if arrow.label:
+        look["label"] = f"< {escaped(words.shortened(arrow.label))} >"
+    graph.edge(upper.key, lower.key, **look)

@@ -6,7 +6,7 @@ which signs: `PLAIN` as in Python, `PRETTY` as on paper.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from graphc import dims
@@ -15,7 +15,7 @@ from graphc.ops import conv, elementwise, leaf, linear, matmul, phase, pool, ran
 from graphc.ops.scalar import Apply, Argument, Number, Tree
 
 # How tightly a piece of text holds together: what stands under a tighter sign gets brackets.
-COMPARISON, SUM, PRODUCT, UNARY, POWER, ATOM = range(6)
+COMPARISON, SUM, PRODUCT, MATRIX, UNARY, POWER, ATOM = range(7)
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,19 +149,27 @@ _ARITHMETIC = (
 
 
 def written(
-    order: Iterable[Node], names: Mapping[Node, Term], signs: Signs
+    order: Iterable[Node],
+    names: Mapping[Node, Term],
+    signs: Signs,
+    *,
+    opened: Container[Node] = (),
+    longest: int = 0,
 ) -> dict[Node, Term]:
     """Return what each node of an order (inputs first) computes.
 
-    A node without a name is written out where it is used, so callers name what is long.
+    A node without a name is written out where it is used, so callers name what is long; so are
+    nodes of ``opened`` whose text has no more than ``longest`` characters.
     """
-    order = list(order)
+    order, known = list(order), dict(names)
     drawn = noise(order)
     found: dict[Node, Term] = {}
     for node in order:
-        args = [names.get(n) or found[n] for n in node.inputs]
+        args = [known.get(n) or found[n] for n in node.inputs]
         is_drawn = node in drawn and bool(node.inputs)
         found[node] = Term(noise_words(node)) if is_drawn else node_term(node, args, signs)
+        if node in opened and len(found[node].text) <= longest:
+            known[node] = found[node]
     return found
 
 
@@ -315,7 +323,7 @@ def _reduced(node: Node, args: Sequence[Term], signs: Signs) -> Term:
 
 
 def _matmul(node: Node, args: Sequence[Term], signs: Signs) -> Term:
-    return Term(f"{args[0].at(PRODUCT)} @ {args[1].at(UNARY)}", PRODUCT)
+    return Term(f"{args[0].at(MATRIX)} @ {args[1].at(UNARY)}", MATRIX)
 
 
 def _windowed(node: Node, args: Sequence[Term], signs: Signs) -> Term:

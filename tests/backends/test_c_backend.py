@@ -227,17 +227,7 @@ def test_generated_sources_compile_without_a_warning(tmp_path: Path) -> None:
     for name, (text, _) in emit.sources(made).items():
         (tmp_path / name).write_text(text)
         done = subprocess.run(
-            [
-                *compiler.command,
-                "-std=c11",
-                "-O2",
-                "-Wall",
-                "-Wextra",
-                "-pedantic",
-                "-Werror",
-                "-c",
-                name,
-            ],
+            [*command, "-c", name],
             cwd=tmp_path,
             capture_output=True,
             text=True,

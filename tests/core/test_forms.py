@@ -56,7 +56,7 @@ def test_phase_becomes_the_form_that_is_computed(training: bool) -> None:
 def test_resolved_ops_are_gone(training: bool) -> None:
     x, s = _vector(), _state()
     output = phase.with_update(phase.stop_gradient(phase.phase(_negative(x), x)), s, x)
-    function, made = _resolved(output, x, s, training=training)
+    _, made = _resolved(output, x, s, training=training)
     assert not {n.op for n in ir.topological(made.roots)} & set(RESOLVED)
 
 

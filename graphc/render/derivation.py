@@ -1,0 +1,256 @@
+"""A gradient derived step by step, from the definition of the loss to the final formula.
+
+Steps are data; text is one way to write them. What is whose gradient is read in `backward`.
+"""
+
+from __future__ import annotations
+
+import os
+import textwrap
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+
+from graphc import ir
+from graphc.errors import GradientError
+from graphc.ir import Node
+from graphc.ops import elementwise
+from graphc.render import backward, files, formulas, naming, words
+from graphc.render.backward import Reading
+from graphc.render.formulas import PLAIN, Term
+from graphc.render.forward import Values, leaf_kind
+
+_LONGEST = 2000  # characters of a final formula; what would be longer keeps its symbols
+_PIECE = 1500  # characters of a step that is still put into the next ones
+_COLUMN = 84  # characters of a line before its type
+_TYPE = 32  # characters of a type
+_INDENT = " " * 6
+_NUMBERS = 64  # elements of an array that is printed
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One line of a derivation.
+
+    Attributes:
+        kind: "leaf", "definition", "gradient" or "result".
+        symbol: what the step gives a value to: ``s1``, ``∂L/∂s1``.
+        expression: the value, in symbols of earlier steps; empty for a leaf.
+        type: dtype and shape.
+        rules: the local rules that were applied, one line each.
+        where: ``file:line`` of the user's call.
+        value: its numbers, where they are known.
+    """
+
+    kind: str
+    symbol: str
+    expression: str
+    type: str
+    rules: tuple[str, ...] = ()
+    where: str = ""
+    value: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Derivation:
+    """A derivation as a value: it prints as text, and saves."""
+
+    title: str
+    steps: tuple[Step, ...]
+
+    def __str__(self) -> str:
+        return "\n".join(_lines(self)).rstrip("\n")
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write the form that the suffix names: .txt; missing folders are made.
+
+        Errors: RenderError for another suffix; OSError
+        """
+        files.save(path, {".txt": lambda: f"{self}\n".encode()})
+
+
+def explain(
+    loss: Node, wrt: Node, gradient: Node, *, values: Values | None = None
+) -> Derivation:
+    """Return the derivation of ``gradient``, the derivative of the loss by ``wrt``.
+
+    Args:
+        loss: a scalar.
+        wrt: a node that it depends on.
+        gradient: its derivative, as it was derived.
+        values: arrays of nodes, whose numbers are shown.
+
+    Errors: GradientError if the loss does not depend on ``wrt``
+    """
+    order = ir.topological((loss,))
+    if wrt not in set(order):
+        raise GradientError(
+            f"the loss does not depend on {wrt.label}", where=wrt.note.where
+        )
+    target = naming.own_names(order).get(wrt, "wrt")
+    reading = backward.read(loss, {target: gradient}, values or {}, "L")
+    goal = reading.asked[target]
+    writer = _Writer.of(reading, goal, target)
+    symbol = f"∂L/∂{words.shortened(target)}"
+    return Derivation(f"{symbol}, step by step", tuple(writer.steps(goal, symbol)))
+
+
+@dataclass(frozen=True, slots=True)
+class _Writer:
+    reading: Reading
+    names: Mapping[Node, str]
+    back: Mapping[Node, str]
+    texts: Mapping[Node, Term]
+
+    @staticmethod
+    def of(reading: Reading, goal: Node, target: str) -> _Writer:
+        names = {n: words.shortened(s) for n, s in reading.symbols.items()}
+        back = backward.gradient_names(reading, "∂", names)
+        back[goal] = f"∂L/∂{words.shortened(target)}"
+        known = {n: Term(s) for n, s in {**names, **back}.items()}
+        return _Writer(reading, names, back, formulas.written(reading.order, known, PLAIN))
+
+    def steps(self, goal: Node, symbol: str) -> Iterator[Step]:
+        for node in self.names:
+            yield self._definition(node)
+        path = set(ir.topological((goal,)))
+        for node in self.reading.stated:
+            if node in path:
+                yield self._gradient(node)
+        formula = self._assembled(goal)
+        if formula != self.texts[goal].text:
+            yield Step("result", symbol, formula, str(goal.type))
+
+    def _definition(self, node: Node) -> Step:
+        kind = leaf_kind(node)
+        is_leaf = kind in ("input", "parameter", "state")
+        return Step(
+            kind="leaf" if is_leaf else "definition",
+            symbol=self.names[node],
+            expression=str(kind) if is_leaf else self.texts[node].text,
+            type=_type_text(node),
+            where=node.note.where or "",
+            value=self._value(node),
+        )
+
+    def _gradient(self, node: Node) -> Step:
+        of = self.reading.gradients.get(node, ())
+        also = [f"∂L/∂{self.names[n]}" for n in of]
+        symbol = " = ".join(dict.fromkeys([self.back[node], *also]))
+        wheres = dict.fromkeys(n.note.where for n in of if n.note.where)
+        return Step(
+            kind="gradient",
+            symbol=symbol,
+            expression=self.texts[node].text,
+            type=_type_text(node),
+            rules=tuple(_rules(self.reading, node)),
+            where=next(iter(wheres), node.note.where or ""),
+            value=self._value(node),
+        )
+
+    def _value(self, node: Node) -> str:
+        if node not in self.reading.values:
+            return ""
+        array = np.asarray(self.reading.values[node])
+        if array.size > _NUMBERS:
+            return words.value_words(array)
+        return words.array_text(array)
+
+    def _assembled(self, goal: Node) -> str:
+        """Return the goal's formula with the gradients in it written out, as far as it is short."""
+        known = {n: Term(s) for n, s in {**self.names, **self.back}.items()}
+        opened = {n for n in self.reading.stated if n is not goal}
+        order = self.reading.order
+        found = formulas.written(order, known, PLAIN, opened=opened, longest=_PIECE)[goal].text
+        return found if len(found) <= _LONGEST else self.texts[goal].text
+
+
+def _type_text(node: Node) -> str:
+    return str(node.type)
+
+
+def _rules(reading: Reading, node: Node) -> Iterator[str]:
+    """Return the local rules that a gradient's own text applies, the nearest to the loss first."""
+    named = {*reading.symbols, *reading.stated}
+    by_note = {n.note: n for n in reading.order if n.note.origin is None}
+    found: dict[str, None] = {}
+    for inner in _written_inside(node, named):
+        origin = inner.note.origin
+        if origin is None:
+            continue
+        if origin.role.startswith("dL/dL"):
+            found["the loss by itself"] = None
+        elif origin.role.startswith("dL/d"):
+            found["several paths lead here: their gradients add up"] = None
+        elif origin.note in by_note:
+            found[_rule(by_note[origin.note])] = None
+    return iter(found)
+
+
+def _written_inside(node: Node, named: set[Node]) -> list[Node]:
+    """Return the nodes that a statement's text holds, inputs first."""
+    found: dict[Node, None] = {}
+    waiting = [node]
+    while waiting:
+        current = waiting.pop()
+        if current not in found:
+            found[current] = None
+            waiting += [n for n in current.inputs if n not in named]
+    return list(reversed(found))
+
+
+def _rule(node: Node) -> str:
+    if node.op is not elementwise.ELEMENTWISE:
+        return f"{node.op.name}: {node.op.rule}"
+    made: elementwise.Formula = node.attrs["formula"]
+    letters = ["x"] if len(made.arguments) == 1 else list("abcdefgh"[: len(made.arguments)])
+    value = formulas.elementwise_term(node, [Term(t) for t in letters], PLAIN).text
+    parts = [f"y = {value}"]
+    for i, (letter, child) in enumerate(zip(letters, node.inputs, strict=True)):
+        text = formulas.partial_text(made, i, letters) if child.tensor.is_float else None
+        if text is not None and not _is_number(child):
+            parts.append(f"dL/d{letter} = {text}")
+    return f"{made.name}: {', '.join(parts)}"
+
+
+def _is_number(node: Node) -> bool:
+    while naming.is_passing(node):
+        node = node.inputs[0]
+    return formulas.literal_text(node) is not None
+
+
+_HEADS = {"leaf": "Given", "definition": "Forward", "gradient": "Backward", "result": "Result"}
+
+
+def _lines(derivation: Derivation) -> Iterator[str]:
+    steps = derivation.steps
+    number = 0
+    yield derivation.title
+    for kind, head in _HEADS.items():
+        chosen = [s for s in steps if s.kind == kind]
+        if not chosen:
+            continue
+        yield ""
+        yield head
+        width = min(max(len(_said(step)) for step in chosen), _COLUMN)
+        type_width = min(max(len(step.type) for step in chosen), _TYPE)
+        for step in chosen:
+            is_numbered = kind in ("definition", "gradient")
+            number += is_numbered
+            mark = f"{number:>4}. " if is_numbered else _INDENT
+            for i, piece in enumerate(_wrapped(_said(step))):
+                end = f"   {step.type.ljust(type_width)}   {step.where}" if i == 0 else ""
+                yield f"{_INDENT if i else mark}{piece.ljust(width)}{end}".rstrip()
+            yield from (f"{_INDENT}    {rule}" for rule in step.rules)
+            yield from [f"{_INDENT}    = {step.value}"] * bool(step.value)
+
+
+def _wrapped(text: str) -> list[str]:
+    return textwrap.wrap(text, _COLUMN, subsequent_indent="    ", break_on_hyphens=False) or [""]
+
+
+def _said(step: Step) -> str:
+    if step.kind == "leaf":
+        return f"{step.symbol}: {step.expression}"
+    return f"{step.symbol} = {step.expression}"
