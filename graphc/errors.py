@@ -61,6 +61,10 @@ class NameClashError(GraphcError):
     """A name that is taken, reserved, missing or not an identifier where it must be one."""
 
 
+class UnknownNameError(NameClashError, KeyError):
+    """A name that there is not, where a mapping is asked for it."""
+
+
 class GradientError(GraphcError):
     """A derivative that does not exist: of a tensor that is no scalar, or by one not reached."""
 

@@ -14,7 +14,7 @@ import numpy.typing as npt
 from graphc import printer, weights
 from graphc.arguments import Signature
 from graphc.backend import Executable
-from graphc.errors import CallError, NameClashError
+from graphc.errors import CallError, UnknownNameError
 from graphc.ir import Node, Program, Structure
 from graphc.ops import random
 
@@ -65,7 +65,7 @@ class State(MutableMapping[str, Array]):
 
     def _check(self, name: str) -> None:
         if name not in self._leaves:
-            raise NameClashError(
+            raise UnknownNameError(
                 f"there is no state {name!r:.80}", hint="known are " + ", ".join(self._leaves)
             )
 

@@ -171,7 +171,7 @@ def _members(
     members: dict[_Bin, list[Node]] = {}
     last: tuple[_Bin, tuple[str, ...]] | None = None
     for node in order:
-        if not node.inputs or naming.is_passing(node) or not drawn.get(node, True):
+        if not node.inputs or naming.is_passing(node) or node in drawn:
             continue
         scope = node.note.scope
         held = _layer(scope, layers)
@@ -210,8 +210,7 @@ def _first_bin(
 
 
 def _row(label: str, nodes: Sequence[Node], owned: Sequence[Node]) -> Row:
-    worded = [formulas.noise_words(n) if n in drawn else words.op_words(n) for n in nodes]
-    said = ", ".join(text for text, _ in groupby(worded))
+    said = ", ".join(text for text, _ in groupby(map(_word, nodes)))
     return Row(
         layer=label,
         ops=words.shortened(said, _OPS),
@@ -220,6 +219,11 @@ def _row(label: str, nodes: Sequence[Node], owned: Sequence[Node]) -> Row:
         multiply_adds=_total(n.op.cost(n) for n in nodes),
         activation_bytes=_total(activation_bytes(n) for n in nodes),
     )
+
+
+def _word(node: Node) -> str:
+    made = node.attrs.get("formula")
+    return made.name if made is not None else words.op_words(node)
 
 
 def _total(parts: Iterable[Dim]) -> Dim:

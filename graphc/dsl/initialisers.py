@@ -52,7 +52,7 @@ class Initialiser:
                 f"{list(shape)}"
             ) from None
         with np.errstate(over="ignore", invalid="ignore"):
-            held = np.ascontiguousarray(values, dtype=dtype)
+            held = np.array(values, dtype=dtype, order="C")
         if held.dtype.kind != "f" and not np.array_equal(held, values):
             raise DtypeError(f"init {self.name} gives numbers that {dtype} does not hold")
         return held

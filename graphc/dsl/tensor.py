@@ -10,6 +10,7 @@ from typing import Any, NoReturn
 from weakref import WeakKeyDictionary, ref
 
 from graphc.dims import Dim, Shape
+from graphc.dsl.location import placed
 from graphc.errors import TensorUseError
 from graphc.ir import Node
 
@@ -73,6 +74,7 @@ class Tensor:
 
     # ------------------------------------------------------------ what a tensor is not
 
+    @placed
     def __bool__(self) -> bool:
         raise TensorUseError(
             f"a tensor has no truth value while the graph is declared ({self.node!r})",
@@ -80,10 +82,11 @@ class Tensor:
             "gx.evaluate gives numbers",
         )
 
+    @placed
     def _no_number(self) -> NoReturn:
         raise TensorUseError(
             f"a tensor holds no number while the graph is declared ({self.node!r})",
-            hint="gx.evaluate(t, at={...}) gives numbers",
+            hint="use graphc's functions, as in gx.exp(t); gx.evaluate(t, at={...}) gives numbers",
         )
 
     def __float__(self) -> float:
@@ -95,47 +98,68 @@ class Tensor:
     def __index__(self) -> int:  # noqa: PLE0305  (it raises)
         self._no_number()
 
+    @placed
     def __array__(self, dtype: object = None, copy: object = None) -> NoReturn:
         raise TensorUseError(
             f"a tensor cannot become an array: it holds no numbers ({self.node!r})",
             hint="use graphc's function of that name, as in gx.tanh(t), or gx.evaluate for numbers",
         )
 
+    @placed
     def __len__(self) -> int:
         if self.node.shape and isinstance(self.node.shape[0], int):
             return self.node.shape[0]
+        if not self.node.shape:
+            raise TensorUseError(f"a scalar has no length ({self.node!r})")
         raise TensorUseError(
             f"the length of {self.node!r} is not known while the graph is declared",
             hint="t.shape[0] is the dimension",
         )
 
+    @placed
     def __iter__(self) -> Iterator[Tensor]:
-        if not self.node.shape or not isinstance(self.node.shape[0], int):
+        if not self.node.shape:
+            raise TensorUseError(f"cannot iterate over a scalar ({self.node!r})")
+        if not isinstance(self.node.shape[0], int):
             raise TensorUseError(
                 f"cannot iterate over {self.node!r}: its first axis has no number of elements",
                 hint="functions of whole tensors need no loop; t[0] reads the first row",
             )
         return (self[i] for i in range(self.node.shape[0]))
 
+    @placed
+    def __setitem__(self, index: Any, value: Any) -> NoReturn:
+        raise TensorUseError(
+            f"a tensor does not change ({self.node!r})",
+            hint="gx.where chooses by element, gx.concatenate joins parts, gx.scatter_add adds",
+        )
+
+    @placed
+    def __reduce_ex__(self, protocol: object) -> NoReturn:
+        raise TensorUseError(
+            f"a tensor is neither copied nor pickled ({self.node!r})",
+            hint="share it: tensors never change; module.save writes weights",
+        )
+
+    @placed
     def __array_ufunc__(self, ufunc: Any, method: str, *inputs: Any, **kwargs: Any) -> Tensor:
         operator = functions.UFUNCS.get(ufunc.__name__)
         if operator is not None and method == "__call__" and not kwargs:
             return operator(*inputs)
-        known = getattr(functions, _OWN_WORDS.get(ufunc.__name__, ufunc.__name__), None)
-        word = (
-            f"gx.{known.__name__}"
-            if known is not None
-            else "a function of graphc, or gx.elementwise"
-        )
-        raise TensorUseError(
-            f"np.{ufunc.__name__} takes arrays, and {self.node!r} is a tensor", hint=f"use {word}"
-        )
+        called = ufunc.__name__ if method == "__call__" else f"{ufunc.__name__}.{method}"
+        self._no_array(called, _OWN_WORDS.get(called, called))
 
+    @placed
     def __array_function__(self, func: Any, types: Any, args: Any, kwargs: Any) -> NoReturn:
-        known = getattr(functions, func.__name__, None)
-        word = f"gx.{func.__name__}" if known is not None else "a function of graphc"
+        inside = func.__module__.partition(".")[2]
+        called = f"{inside}.{func.__name__}" if inside else func.__name__
+        self._no_array(called, _OWN_WORDS.get(called, called))
+
+    def _no_array(self, called: str, own: str) -> NoReturn:
+        known = own in functions.__dict__ and not own.startswith("_")
+        word = f"gx.{own}" if known else "a function of graphc, or gx.elementwise"
         raise TensorUseError(
-            f"np.{func.__name__} takes arrays, and {self.node!r} is a tensor", hint=f"use {word}"
+            f"np.{called} takes arrays, and {self.node!r} is a tensor", hint=f"use {word}"
         )
 
     # ------------------------------------------------------------ arithmetic
@@ -336,7 +360,10 @@ class Tensor:
         return functions.with_update(self, updates)
 
 
-_OWN_WORDS = {"arctan": "atan", "absolute": "abs", "power": "pow", "true_divide": "divide"}
+_OWN_WORDS = {
+    **{"arctan": "atan", "absolute": "abs", "power": "pow", "true_divide": "divide"},
+    **{"amax": "max", "amin": "min", "dot": "matmul", "add.reduce": "sum", "round": "floor"},
+}
 
 # The functions import this file for the class above; it needs them only when a method is called.
 import graphc.dsl.functions as functions  # noqa: E402, PLR0402

@@ -5,6 +5,7 @@ After it no phase, update, gradient stop or random token is left; back ends neve
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 
 from graphc import ir
@@ -29,13 +30,29 @@ def resolve(program: Program) -> Program:
     return replace(program, states=(*program.states, random.KEY))
 
 
-def owned_updates(function: Function) -> tuple[tuple[Node, Node], ...]:
-    """Return the updates of a function, with those of the tensors that a training form reaches."""
-    if not function.training:
-        return function.updates
-    live = rewrite.rewritten(function.roots, (_train_value,))
-    updates = {s: live[new] for s, new in function.updates}
-    for node in ir.topological(live[r] for r in function.roots):
+def _formed(function: Function) -> Function:
+    # Phases come first: what they do not choose owns no update.
+    function = _exchanged(function, _chosen(function))
+    function = replace(function, updates=_with_owned(function))
+    return _exchanged(function, rewrite.rewritten(function.roots, (_value,)))
+
+
+def _chosen(function: Function) -> dict[Node, Node]:
+    """Return what each node becomes when phases choose."""
+    if function.training:
+        return rewrite.rewritten(function.roots, (_train_value,))
+    try:
+        return inference(function.roots)
+    except FormError as error:
+        error.message = f"function {function.name}: {error.message}"
+        error.where = function.where or error.where
+        raise
+
+
+def _with_owned(function: Function) -> tuple[tuple[Node, Node], ...]:
+    """Return the updates of a function, with those that its tensors own."""
+    updates = dict(function.updates)
+    for node in ir.topological(function.roots):
         if node.op is not phase.WITH_UPDATE:
             continue
         _, state, new = node.inputs
@@ -49,25 +66,12 @@ def owned_updates(function: Function) -> tuple[tuple[Node, Node], ...]:
     return tuple(updates.items())
 
 
-def _formed(function: Function) -> Function:
-    function = replace(function, updates=owned_updates(function))
-    nodes = (*function.inputs, *function.roots, *(s for s, _ in function.updates))
-    try:
-        mapping = _training(nodes) if function.training else inference(nodes)
-    except FormError as error:
-        error.message = f"function {function.name}: {error.message}"
-        error.where = function.where or error.where
-        raise
-    stopped = rewrite.rewritten(mapping.values(), (_value,))
+def _exchanged(function: Function, mapping: Mapping[Node, Node]) -> Function:
     return replace(
         function,
-        outputs=tuple(stopped[mapping[n]] for n in function.outputs),
-        updates=tuple((s, stopped[mapping[n]]) for s, n in function.updates),
+        outputs=tuple(mapping[n] for n in function.outputs),
+        updates=tuple((s, mapping[n]) for s, n in function.updates),
     )
-
-
-def _training(nodes: tuple[Node, ...]) -> dict[Node, Node]:
-    return rewrite.rewritten(nodes, (_train_value, _value))
 
 
 def _train_value(node: Node) -> Node | None:

@@ -38,6 +38,7 @@ class Reading:
         symbols: the symbol of each forward statement, in topological order.
         gradients: for each backward node that is one, the forward statements that it is of, the
             nearest to the loss first.
+        origins: for each backward node the forward node and the role that it comes from.
         stated: the backward nodes that get a box or a step of their own, in topological order.
         values: the numbers of nodes, where they are known.
     """
@@ -48,6 +49,7 @@ class Reading:
     names: Mapping[Node, str]
     symbols: Mapping[Node, str]
     gradients: Mapping[Node, tuple[Node, ...]]
+    origins: Mapping[Node, ir.Origin]
     stated: tuple[Node, ...]
     values: Values
 
@@ -64,10 +66,10 @@ def read(loss: Node, grads: Mapping[str, Node], values: Values, symbol: str = ""
     given = {} if not symbol or loss in names else {loss: symbol}
     symbols = naming.symbols((loss, *apart), given)
     asked = {node: grads[name] for node, name in symbols.items() if name in grads}
-    gradients = _matched(order, derived, replay(loss, symbols), asked)
+    gradients, origins = _matched(order, derived, replay(loss, symbols), asked)
     kept = {*gradients, *grads.values()} & derived
     stated = _stated([n for n in order if n in derived], kept)
-    return Reading(loss, grads, tuple(order), names, symbols, gradients, stated, values)
+    return Reading(loss, grads, tuple(order), names, symbols, gradients, origins, stated, values)
 
 
 def _derived(order: Sequence[Node], inside: set[Node], grads: Mapping[str, Node]) -> set[Node]:
@@ -83,13 +85,9 @@ def _aligned(
 
     Before a loss is derived it is exchanged for a form that loses no digits; here it is again.
     """
-    inside = set(ir.topological((loss,)))
-    order = ir.topological(grads.values())
-    derived = _derived(order, inside, grads)
-    read_later = {c for n in derived for c in n.inputs} - derived
-    if all(n in inside or _is_plumbing(n) for n in read_later):
-        return loss, dict(grads), values
     stable = rewrite.rewritten((loss,), stabilise.RULES)[loss]
+    if stable is loss or _is_derived_from(loss, grads):
+        return loss, dict(grads), values
     merged = merge(ir.program_of(*grads.values(), stable))
     *found, loss = merged.functions[0].outputs
     by_number: dict[int, Any] = {}
@@ -102,8 +100,14 @@ def _aligned(
     return loss, dict(zip(grads, found, strict=True)), carried
 
 
-def _is_plumbing(node: Node) -> bool:
-    return not node.inputs or naming.is_passing(node)
+def _is_derived_from(loss: Node, grads: Mapping[str, Node]) -> bool:
+    """Tell whether gradients equal those that a loss, as it stands, gives."""
+    table: dict[Hashable, int] = {}
+    replayed = replay(loss, ir.topological((loss,)))
+    numbers = _numbered(ir.topological(replayed.values()), table)
+    known = {numbers[n] for n in replayed.values()}
+    again = _numbered(ir.topological(grads.values()), table)
+    return all(again[n] in known for n in grads.values())
 
 
 def replay(loss: Node, statements: Iterable[Node]) -> dict[Node, Node]:
@@ -117,20 +121,25 @@ def _matched(
     derived: set[Node],
     replayed: Mapping[Node, Node],
     asked: Mapping[Node, Node],
-) -> dict[Node, tuple[Node, ...]]:
-    """Return the backward nodes that are gradients, with the statements that they are of."""
+) -> tuple[dict[Node, tuple[Node, ...]], dict[Node, ir.Origin]]:
+    """Return what each gradient among the backward nodes is of, and where each node comes from."""
     table: dict[Hashable, int] = {}
     own: dict[int, Node] = {}
-    for node, number in _numbered(order, table).items():
-        if node in derived:
-            own.setdefault(number, node)
+    numbers = {n: number for n, number in _numbered(order, table).items() if n in derived}
+    for node, number in numbers.items():
+        own.setdefault(number, node)
     again = _numbered(ir.topological(replayed.values()), table)
     found: dict[Node, list[Node]] = {}
     for statement, gradient in replayed.items():
         held = asked.get(statement) or own.get(again[gradient])
         if held is not None:
             found.setdefault(held, []).append(statement)
-    return {node: tuple(of) for node, of in found.items()}
+    known = {number: n.note.origin for n, number in again.items() if n.note.origin is not None}
+    origins = {n: known.get(number) or n.note.origin for n, number in numbers.items()}
+    return (
+        {node: tuple(of) for node, of in found.items()},
+        {node: origin for node, origin in origins.items() if origin is not None},
+    )
 
 
 def _numbered(order: Iterable[Node], table: dict[Hashable, int]) -> dict[Node, int]:

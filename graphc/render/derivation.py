@@ -173,15 +173,15 @@ def _type_text(node: Node) -> str:
 def _rules(reading: Reading, node: Node) -> Iterator[str]:
     """Return the local rules that a gradient's own text applies, the nearest to the loss first."""
     named = {*reading.symbols, *reading.stated}
-    by_note = {n.note: n for n in reading.order if n.note.origin is None}
+    by_note = {n.note: n for n in reading.order if n not in reading.origins}
     found: dict[str, None] = {}
     for inner in _written_inside(node, named):
-        origin = inner.note.origin
+        origin = reading.origins.get(inner)
         if origin is None:
             continue
-        if origin.role.startswith("dL/dL"):
+        if not inner.inputs:
             found["the loss by itself"] = None
-        elif origin.role.startswith("dL/d"):
+        elif origin.role.startswith("dL/d") and elementwise.is_formula(inner, elementwise.ADD):
             found["several paths lead here: their gradients add up"] = None
         elif origin.note in by_note:
             found[_rule(by_note[origin.note])] = None

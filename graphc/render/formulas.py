@@ -345,6 +345,14 @@ def _one_hot(node: Node, args: Sequence[Term], signs: Signs) -> Term:
     return called("one_hot", args, dims.text(node.attrs["depth"]))
 
 
+def _pad(node: Node, args: Sequence[Term], signs: Signs) -> Term:
+    low, high, gaps = (node.attrs[k] for k in ("low", "high", "interior"))
+    widths = ", ".join(f"({dims.text(a)}, {dims.text(b)})" for a, b in zip(low, high, strict=True))
+    value = node.attrs["value"]
+    options = [f"[{widths}]", f"between={gaps}" if any(gaps) else ""]
+    return called("pad", args, *options, f"value={number_term(value).text}" if value else "")
+
+
 def _cast(node: Node, args: Sequence[Term], signs: Signs) -> Term:
     return called(node.dtype, args)
 
@@ -369,5 +377,6 @@ _WRITERS: dict[str, _Writer] = {
     "slice": _slice,
     "take": _take,
     "cast": _cast,
+    "pad": _pad,
     "one_hot": _one_hot,
 }
