@@ -16,6 +16,7 @@ from graphc.dims import Condition, Dim
 from graphc.errors import (
     ArgumentTypeError,
     CallError,
+    GraphcError,
     IndexRangeError,
     SizeError,
 )
@@ -64,6 +65,17 @@ class Signature:
                 found.setdefault((t.size, np.dtype(t.dtype).itemsize), node)
         return [(size, width, node) for (size, width), node in found.items()]
 
+    @cached_property
+    def _differences(self) -> list[tuple[Dim, Node]]:
+        """Dimensions that are not positive for all sizes, each with one node that has it."""
+        found: dict[Dim, Node] = {}
+        for node in self._order:
+            types = node.type if isinstance(node.type, tuple) else (node.type,)
+            for dim in (d for t in types for d in t.shape if not isinstance(d, int)):
+                if dim not in found and not dims.at_least(dim, 0):
+                    found[dim] = node
+        return list(found.items())
+
     def __str__(self) -> str:
         inputs = [f"{n.attrs['name']}: {n.type}" for n in self.function.inputs]
         return f"{self.function.name}({', '.join(inputs)})"
@@ -77,7 +89,7 @@ class Signature:
         """
         given, named_sizes = self._collected(args, kwargs)
         arrays = [
-            _converted(node, value, self.function.name)
+            converted(node, value, self.function.name)
             for node, value in zip(self.function.inputs, given, strict=True)
         ]
         sizes = self._bound_sizes(arrays, named_sizes)
@@ -123,8 +135,11 @@ class Signature:
         sizes: dict[str, int] = {}
         sources: dict[str, str] = {}
         for name, value in named.items():
-            if not hasattr(value, "__index__") or int(value) < 1:
-                raise SizeError(f"the dimension {name} is a whole number from 1 on, not {value!r}")
+            if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < 1:
+                raise SizeError(
+                    f"{self.function.name}: the dimension {name} is a whole number from 1 on, not "
+                    f"{value!r:.60}"
+                )
             sizes[name], sources[name] = int(value), f"{name}={value}"
         for direct in (True, False):
             for node, array in zip(self.function.inputs, arrays, strict=True):
@@ -169,7 +184,17 @@ class Signature:
                 raise _misfit(self, node, array, reason)
 
     def _check_sizes(self, sizes: Mapping[str, int]) -> None:
-        memory = _memory()
+        if max(sizes.values(), default=0) > dims.LARGEST:
+            raise SizeError(f"{self.function.name}: a size is above 2**63 - 1: {dict(sizes)}")
+        for dim, node in self._differences:
+            if (extent := dims.evaluate(dim, sizes)) < 0:
+                raise SizeError(
+                    f"{self.function.name}: {node.label} would have {dims.text(dim)} = {extent} "
+                    "elements along an axis",
+                    where=node.note.where,
+                    rows=[(node.label, str(node.type)), ("sizes", str(dict(sizes)))],
+                )
+        memory = machine_memory()
         for size, width, node in self._extents:
             nbytes = dims.evaluate(size, sizes) * width
             if nbytes > min(dims.LARGEST, memory):
@@ -192,28 +217,50 @@ class Signature:
                 )
 
 
-def _converted(node: Node, value: Any, function: str) -> Array:
-    name = node.attrs["name"]
+def converted(leaf: Node, value: Any, call: str) -> Array:
+    """Return what was passed as an array of a leaf's dtype and rank.
+
+    Whatever NumPy casts within a kind is taken; lists and plain numbers too. Integers that the
+    leaf's dtype does not hold are refused, since they would wrap.
+
+    Errors: CallError, ArgumentTypeError
+    """
+    name = leaf.attrs["name"]
     try:
         array = np.asarray(value)
+    except GraphcError as error:
+        raise CallError(f"{call}: {name} is no array: {error.message}") from None
     except (ValueError, TypeError) as error:
-        raise CallError(f"{function}: {name} is no array: {error}") from None
-    wanted = np.dtype(node.dtype)
-    if array.dtype.kind not in "biuf" or not np.can_cast(array.dtype, wanted, "same_kind"):
-        empty = array.size == 0 and isinstance(value, list | tuple)
-        if not empty:
-            raise ArgumentTypeError(
-                f"{function}: {name} is {array.dtype}, which does not convert to {wanted}",
-                rows=[(name, str(node.type))],
-                hint=f'{name}.astype("{wanted}") if that is meant',
-            )
-    if array.ndim != len(node.shape):
         raise CallError(
-            f"{function}: {name} has {array.ndim} axes instead of {len(node.shape)}",
-            rows=[(name, str(node.type)), ("got", f"{array.dtype}{list(array.shape)}")],
+            f"{call}: {name} is no array: {error}", rows=[(name, str(leaf.type))]
+        ) from None
+    if array.dtype.kind not in "biuf":
+        shown = f"{value!r:.60}".partition("\n")[0]
+        raise ArgumentTypeError(
+            f"{call}: {name} is no array of numbers: {shown}", rows=[(name, str(leaf.type))]
+        )
+    wanted = np.dtype(leaf.dtype)
+    # Plain numbers have no dtype of their own: 3 may become uint8, and [] anything.
+    plain = not hasattr(value, "dtype") and (array.size == 0 or array.dtype.kind in "bi")
+    if not np.can_cast(array.dtype, wanted, "same_kind") and not (plain and wanted.kind != "b"):
+        raise ArgumentTypeError(
+            f"{call}: {name} is {array.dtype}, which does not convert to {wanted}",
+            rows=[(name, str(leaf.type))],
+            hint=f'{name}.astype("{wanted}") if that is meant',
+        )
+    if array.ndim != len(leaf.shape):
+        raise CallError(
+            f"{call}: {name} has {array.ndim} axes instead of {len(leaf.shape)}",
+            rows=[(name, str(leaf.type)), ("got", f"{array.dtype}{list(array.shape)}")],
         )
     with np.errstate(over="ignore", invalid="ignore"):
-        return np.require(array, wanted, ["C", "A"])
+        held = np.require(array, wanted, ["C", "A"])
+    if held.dtype != array.dtype and held.dtype.kind in "iu" and not np.array_equal(held, array):
+        lost = array[held != array].flat[0]
+        raise ArgumentTypeError(
+            f"{call}: {name} holds {lost}, which {wanted} does not", rows=[(name, str(leaf.type))]
+        )
+    return held
 
 
 def _misfit(signature: Signature, node: Node, array: Array, reason: str) -> CallError:
@@ -277,7 +324,7 @@ def _check_places(check: IndexCheck, array: Array, sizes: Mapping[str, int], nam
     )
 
 
-def _memory() -> int:
+def machine_memory() -> int:
     """Return the bytes of memory that this machine has."""
     try:
         return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")

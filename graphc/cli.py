@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from graphc import backend as backends
+from graphc import ir
 from graphc.errors import BackendError, CallError, GraphcError
 
 _FAILED = 1
@@ -27,9 +28,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command and return its exit status; errors of the user's go to stderr as text."""
     options = _parser().parse_args(arguments)
     try:
-        options.run(options)
+        file = _File(options.file) if "file" in options else None
+        # What a command itself calls has no line of the user's.
+        with ir.noting(where=""):
+            options.run(file, options)
+        sys.stdout.flush()
     except GraphcError as error:
         print(f"{type(error).__name__}: {error}", file=sys.stderr)
+        return _FAILED
+    except BrokenPipeError:  # the reader, as in `graphc summary FILE | head`, has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return _FAILED
     return 0
 
@@ -96,11 +104,11 @@ class _File:
         return self.program.functions[name]
 
 
-def _compile(options: argparse.Namespace) -> None:
+def _compile(file: _File, options: argparse.Namespace) -> None:
     from graphc import printer
     from graphc.compiler import compile
 
-    program = _File(options.file).program
+    program = file.program
     module = compile(program, options.backend)
     if options.weights:
         module.load(options.weights)
@@ -114,36 +122,35 @@ def _compile(options: argparse.Namespace) -> None:
         print(folder / name)
 
 
-def _draw(options: argparse.Namespace) -> None:
+def _draw(file: _File, options: argparse.Namespace) -> None:
     from graphc import views
 
-    chosen = _File(options.file).chosen(options.function)
+    chosen = file.chosen(options.function)
     views.draw(chosen, options.view, wrt=options.wrt).save(options.output)
     print(options.output)
 
 
-def _explain(options: argparse.Namespace) -> None:
+def _explain(file: _File, options: argparse.Namespace) -> None:
     from graphc import views
 
-    print(views.explain(_File(options.file).chosen(options.function), options.wrt))
+    print(views.explain(file.chosen(options.function), options.wrt))
 
 
-def _summary(options: argparse.Namespace) -> None:
+def _summary(file: _File, options: argparse.Namespace) -> None:
     from graphc import views
 
-    made = views.summary(_File(options.file).chosen(options.function))
-    print(json.dumps(made.as_dict(), indent=2) if options.json else made)
+    made = views.summary(file.chosen(options.function))
+    print(json.dumps(made.as_dict(), indent=2, ensure_ascii=False) if options.json else made)
 
 
-def _check(options: argparse.Namespace) -> None:
+def _check(file: _File, options: argparse.Namespace) -> None:
     from graphc import views
     from graphc.check import check_grads
 
-    file = _File(options.file)
     print(check_grads(views.loss_of(file.chosen(options.function)), at=file.example))
 
 
-def _doctor(options: argparse.Namespace) -> None:
+def _doctor(file: None, options: argparse.Namespace) -> None:
     from graphc.render import engine
 
     rows = [
@@ -162,3 +169,7 @@ def _doctor(options: argparse.Namespace) -> None:
     width = max(len(key) for key, _ in rows)
     for key, value in rows:
         print(f"{key:{width}}  " + value.replace("\n", "\n" + " " * (width + 2)))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

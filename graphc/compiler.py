@@ -10,10 +10,10 @@ import numpy as np
 
 from graphc import backend as backends
 from graphc import dims, ir
-from graphc.arguments import Signature
+from graphc.arguments import Signature, machine_memory
 from graphc.backend import Backend, Executable, Options
 from graphc.dsl import structure
-from graphc.dsl.convert import node_of
+from graphc.dsl.convert import dtype_of, node_of
 from graphc.dsl.graph import states
 from graphc.dsl.location import public
 from graphc.dsl.program import Program, program_of
@@ -59,6 +59,7 @@ def compile(
     """
     if not isinstance(program, Program):
         raise CallError(f"compile takes a gx.Program, not {program!r:.60}")
+    _check_bound(program.ir, tune_for, "tune_for")
     options = Options(exact=exact, tune_for=dict(tune_for or {}))
     return compile_ir(program.ir, backend, dtype=dtype, sizes=dims, options=options)
 
@@ -72,9 +73,9 @@ def compile_ir(
     options: Options | None = None,
 ) -> Module:
     """Turn a program of nodes into a module; see `compile`."""
-    if dtype is not None and dtype not in ir.FLOATS:
-        raise DtypeError(f"dtype is one of {', '.join(ir.FLOATS)}, not {dtype!r}")
-    _check_bound(program, sizes or {})
+    if dtype is not None and (dtype := dtype_of(dtype)) not in ir.FLOATS:
+        raise DtypeError(f"dtype is one of {', '.join(ir.FLOATS)}, not {dtype}")
+    _check_bound(program, sizes, "dims")
     canonical = pipeline.canonical(program, dtype=dtype, sizes=sizes)
     _check_static_sizes(canonical)
     executable, name = _built(canonical, backend, options or Options())
@@ -85,29 +86,36 @@ def compile_ir(
     return module
 
 
-def _check_bound(program: ir.Program, sizes: Mapping[str, int]) -> None:
-    known = set(dims.names(*(n.shape for f in program.functions for n in f.inputs)))
-    for name, size in sizes.items():
+def _check_bound(program: ir.Program, sizes: Mapping[str, int] | None, keyword: str) -> None:
+    if sizes is not None and not isinstance(sizes, Mapping):
+        raise SizeError(f"{keyword}= takes sizes by name, not {sizes!r:.60}")
+    known = dims.names(*(n.shape for f in program.functions for n in f.inputs))
+    for name, size in (sizes or {}).items():
         if name not in known:
             raise NameClashError(
-                f"dims: no input has the dimension {name!r}", hint="known are " + ", ".join(known)
+                f"{keyword}: no input has the dimension {name!r:.60}",
+                hint="known are " + ", ".join(known) if known else None,
             )
-        if not hasattr(size, "__index__") or not 1 <= size <= dims.LARGEST:
-            raise SizeError(f"dims: {name} is a whole number from 1 on, not {size!r}")
+        if isinstance(size, bool) or not isinstance(size, int | np.integer) or size < 1:
+            raise SizeError(f"{keyword}: {name} is a whole number from 1 on, not {size!r:.60}")
+        if size > dims.LARGEST:
+            raise SizeError(f"{keyword}: {name} is {size}, above 2**63 - 1")
 
 
 def _check_static_sizes(program: ir.Program) -> None:
-    """Raise for tensors of fixed size whose bytes overflow 63 bits, before any code is written."""
+    """Raise for tensors of fixed size that no machine holds, before any code is written."""
     for node in ir.topological(program.roots):
-        types = node.type if isinstance(node.type, tuple) else (node.type,)
-        for t in types:
-            size = dims.size([d for d in t.shape if isinstance(d, int)])
-            if int(size) * np.dtype(t.dtype).itemsize > dims.LARGEST:
-                raise SizeError(
-                    f"{node.label} would take {size} elements, more than 2**63 - 1 bytes",
-                    where=node.note.where,
-                    rows=[(node.label, str(node.type))],
-                )
+        for t in node.type if isinstance(node.type, tuple) else (node.type,):
+            leaf.check_bytes(node.label, t, node.note.where)
+    total = sum(leaf.fixed_bytes(n.tensor) for n in program.states)
+    if total > machine_memory():
+        largest = max(program.states, key=lambda n: leaf.fixed_bytes(n.tensor))
+        raise SizeError(
+            f"the parameters and states take {total:,} bytes, more than the {machine_memory():,} "
+            "of this machine",
+            where=largest.note.where,
+            rows=[("the largest", largest.label, str(largest.type))],
+        )
 
 
 def _built(
@@ -187,6 +195,8 @@ def _placed(tensors: list[Tensor], at: Mapping[Any, Any]) -> tuple[list[Tensor],
     """Return the tensors with given inner ones made inputs, and all values by name."""
     holes: dict[Node, Node] = {}
     values: dict[str, Any] = {}
+    if not isinstance(at, Mapping):
+        raise CallError(f"at= takes arrays by name or tensor, not {at!r:.60}")
     for key, value in at.items():
         if isinstance(key, str):
             values[key] = value

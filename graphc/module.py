@@ -12,9 +12,10 @@ import numpy as np
 import numpy.typing as npt
 
 from graphc import printer, weights
-from graphc.arguments import Signature
+from graphc.arguments import Signature, converted
 from graphc.backend import Executable
-from graphc.errors import CallError, UnknownNameError
+from graphc.dsl.location import placed, user_line
+from graphc.errors import CallError, GraphcError, UnknownNameError
 from graphc.ir import Node, Program, Structure
 from graphc.ops import random
 
@@ -30,6 +31,7 @@ class State(MutableMapping[str, Array]):
     def __init__(self, executable: Executable, leaves: Mapping[str, Node], lock: Any) -> None:
         self._executable, self._leaves, self._lock = executable, leaves, lock
 
+    @placed
     def __getitem__(self, name: str) -> Array:
         self._check(name)
         with self._lock:
@@ -37,20 +39,19 @@ class State(MutableMapping[str, Array]):
         array.flags.writeable = False
         return array
 
+    @placed
     def __setitem__(self, name: str, value: Any) -> None:
-        self._check(name)
-        leaf = self._leaves[name]
-        array = np.asarray(value)
-        if array.shape != leaf.shape:
-            raise CallError(
-                f"{name} is {leaf.type}, the array is {array.dtype}{list(array.shape)}",
-                where=leaf.note.where,
-            )
-        if not np.can_cast(array.dtype, leaf.dtype, "same_kind"):
-            raise CallError(f"{name} is {leaf.type}: {array.dtype} does not convert to it")
-        with self._lock:
-            self._executable.write(name, np.require(array, leaf.dtype, ["C", "A"]))
+        self.update({name: value})
 
+    @placed
+    def update(self, *others: Any, **more: Any) -> None:
+        """Write the arrays of mappings, or of ``(name, array)`` pairs: all of them or none."""
+        arrays = {name: self._fitting(name, value) for name, value in dict(*others, **more).items()}
+        with self._lock:
+            for name, array in arrays.items():
+                self._executable.write(name, array)
+
+    @placed
     def __delitem__(self, name: str) -> None:
         raise CallError(f"{name} belongs to the program and cannot be taken out")
 
@@ -63,8 +64,18 @@ class State(MutableMapping[str, Array]):
     def __repr__(self) -> str:
         return "State(" + ", ".join(f"{n}: {leaf.type}" for n, leaf in self._leaves.items()) + ")"
 
+    def _fitting(self, name: str, value: Any) -> Array:
+        self._check(name)
+        leaf = self._leaves[name]
+        array = converted(leaf, value, "state")
+        if array.shape != leaf.shape:
+            raise CallError(
+                f"state: {name} is {leaf.type}, the array is {array.dtype}{list(array.shape)}"
+            )
+        return array
+
     def _check(self, name: str) -> None:
-        if name not in self._leaves:
+        if not isinstance(name, str) or name not in self._leaves:
             raise UnknownNameError(
                 f"there is no state {name!r:.80}", hint="known are " + ", ".join(self._leaves)
             )
@@ -117,25 +128,31 @@ class Module:
         """What the back end has to tell: source files, cache, compiler."""
         return self._executable.report
 
+    @placed
     def init(self, seed: int = 0) -> None:
         """Give all parameters and states their initial values, and the random stream the seed.
 
         A parameter's values depend on the seed and its name only.
         """
+        check_seed(seed)
         values = {n: initial_value(leaf, seed) for n, leaf in self._leaves.items()}
         self._write_all(values)
 
+    @placed
     def save(self, path: str | Path, **notes: Any) -> None:
         """Write parameters, states, the random stream and notes as safetensors.
 
         The file is complete or not there: it is written beside its place, synced, and renamed.
 
-        Errors: CallError for notes that are no JSON
+        Errors: CallError for notes that are no JSON; WeightsError for a place that cannot be
+            written, where the old file stays
         """
         with self._lock:
             arrays = {name: self._executable.read(name) for name in self._leaves}
-        weights.write(Path(path), arrays, notes, self._program.name, printer.digest(self._program))
+        digest = printer.digest(self._program)
+        weights.write(weights.path_of(path), arrays, notes, self._program.name, digest)
 
+    @placed
     def load(self, path: str | Path, only: Any = None) -> dict[str, Any]:
         """Read what ``save`` wrote and return its notes.
 
@@ -144,16 +161,17 @@ class Module:
 
         Errors: WeightsError
         """
-        arrays, notes = weights.read(Path(path), self._leaves, only)
+        arrays, notes = weights.read(weights.path_of(path), self._leaves, only)
         self._write_all(arrays)
         return notes
 
+    @placed
     def export(self, folder: str | Path) -> None:
         """Write a standalone module that needs no graphc into an empty folder.
 
         Errors: UnsupportedError where the back end writes none
         """
-        self._executable.export(Path(folder))
+        self._executable.export(weights.path_of(folder))
 
     def _write_all(self, arrays: Mapping[str, Array]) -> None:
         with self._lock:
@@ -164,14 +182,27 @@ class Module:
         name, executable, lock = signature.function.name, self._executable, self._lock
 
         def call(*args: Any, **kwargs: Any) -> Any:
-            arrays, sizes = signature.bind(args, kwargs)
-            with lock:
-                results = executable.call(name, arrays, sizes)
+            try:
+                arrays, sizes = signature.bind(args, kwargs)
+                with lock:
+                    results = executable.call(name, arrays, sizes)
+            except GraphcError as error:
+                raise error.located(user_line()) from error.__cause__
             return _structured(structure, results)
 
         call.__name__ = call.__qualname__ = name
         call.__doc__ = f"{signature} -> {_shown(structure, signature)}"
         return call
+
+
+def check_seed(seed: Any) -> None:
+    """Raise unless a seed is a whole number of 64 bits.
+
+    Errors: CallError
+    """
+    whole = isinstance(seed, int | np.integer) and not isinstance(seed, bool)
+    if not whole or not 0 <= seed < 2**64:
+        raise CallError(f"a seed is a whole number from 0 to 2**64 - 1, not {seed!r:.60}")
 
 
 def initial_value(leaf: Node, seed: int) -> Array:
@@ -181,15 +212,18 @@ def initial_value(leaf: Node, seed: int) -> Array:
 
     Errors: CallError for a seed that is no whole number of 64 bits, or an init of another shape
     """
-    if not 0 <= seed < 2**64:
-        raise CallError(f"a seed is a whole number from 0 to 2**64 - 1, not {seed}")
+    check_seed(seed)
     if leaf is random.KEY or leaf.attrs["name"] == random.KEY_NAME:
         return np.array([seed, 0], "uint64")
     name: str = leaf.attrs["name"]
     digest = hashlib.sha256(name.encode("utf-8", "surrogatepass")).digest()
     key = np.array([seed, int.from_bytes(digest[:8], "little")], "uint64")
     generator = np.random.Generator(np.random.Philox(key=key))
-    array: Array = leaf.attrs["init"](leaf.shape, leaf.dtype, generator)
+    try:
+        array: Array = leaf.attrs["init"](leaf.shape, leaf.dtype, generator)
+    except GraphcError as error:
+        error.message = f"{name}: {error.message}"
+        raise error.located(leaf.note.where) from None
     return array
 
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import fnmatch
 import json
 import os
-import tempfile
-from collections.abc import Mapping
+import secrets
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -26,28 +26,47 @@ def write(
 ) -> None:
     """Write arrays and notes: beside the place, synced, then renamed into it.
 
-    Errors: CallError for notes that are no JSON; OSError
+    Errors: CallError for notes that are no JSON, WeightsError for a place that cannot be written
     """
+    for name, note in notes.items():
+        try:
+            json.dumps(note)
+        except (TypeError, ValueError) as error:
+            raise CallError(f"save: the note {name!r} is no JSON: {error}") from None
+    metadata = {"program": program, "graph": digest, "notes": json.dumps(dict(notes))}
+    content = safetensors.numpy.save(dict(arrays), metadata)
     try:
-        text = json.dumps(notes)
-    except (TypeError, ValueError) as error:
-        raise CallError(f"save: the notes are no JSON: {error}") from None
-    metadata = {"program": program, "graph": digest, "notes": text}
-    replace(path, safetensors.numpy.save(dict(arrays), metadata))
+        replace(path, content)
+    except OSError as error:
+        raise WeightsError(f"{path} cannot be written: {error.strerror}") from None
 
 
 def replace(path: Path, content: bytes) -> None:
-    """Put a file in its place in one step; a reader sees the old one or the whole new one."""
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name[:40]}.")
+    """Put a file in its place in one step; a reader sees the old one or the whole new one.
+
+    Errors: OSError; the old file stays
+    """
+    place = Path(os.path.realpath(path))  # a link stays one
+    temporary = place.parent / f".{place.name[:40]}.{secrets.token_hex(8)}"
     try:
-        with os.fdopen(handle, "wb") as file:
+        with temporary.open("xb") as file:
             file.write(content)
             file.flush()
             os.fsync(file.fileno())
-        os.replace(temporary, path)
+        os.replace(temporary, place)
     except BaseException:
-        Path(temporary).unlink(missing_ok=True)
+        temporary.unlink(missing_ok=True)
         raise
+
+
+def path_of(path: Any) -> Path:
+    """Return the path that a user wrote.
+
+    Errors: WeightsError
+    """
+    if not isinstance(path, str | os.PathLike) or "\0" in os.fspath(path):
+        raise WeightsError(f"a path is wanted, not {path!r:.60}")
+    return Path(path)
 
 
 def read(
@@ -60,21 +79,24 @@ def read(
     try:
         content = path.read_bytes()
         held = safetensors.numpy.load(content)
-        with safetensors.safe_open(path, "np") as file:
-            metadata = file.metadata() or {}
+        # The library has checked the header, which holds eight bytes of length and JSON.
+        header = json.loads(content[8 : 8 + int.from_bytes(content[:8], "little")])
     except OSError as error:
         raise WeightsError(f"{path} cannot be read: {error.strerror}") from None
     except (safetensors.SafetensorError, ValueError, KeyError) as error:
         raise WeightsError(f"{path} is damaged or no safetensors file: {error}") from None
     wanted = _wanted(path, held, leaves, only)
-    return {n: _fitting(path, n, held[n], leaves[n]) for n in wanted}, _notes(path, metadata)
+    return {n: _fitting(path, n, held[n], leaves[n]) for n in wanted}, _notes(path, header)
 
 
 def _wanted(
     path: Path, held: Mapping[str, Array], leaves: Mapping[str, Node], only: Any
 ) -> list[str]:
     if only is not None:
-        patterns = [only] if isinstance(only, str) else list(only)
+        patterns = [only] if isinstance(only, str) else only
+        if not isinstance(patterns, Iterable) or not all(isinstance(p, str) for p in patterns):
+            raise WeightsError(f"only= takes names or globs, not {only!r:.60}")
+        patterns = list(patterns)
         for pattern in patterns:
             if not any(fnmatch.fnmatchcase(n, pattern) or n == pattern for n in leaves):
                 raise WeightsError(
@@ -110,9 +132,9 @@ def _fitting(path: Path, name: str, array: Array, leaf: Node) -> Array:
     return np.require(array, leaf.dtype, ["C", "A"])
 
 
-def _notes(path: Path, metadata: Mapping[str, str]) -> dict[str, Any]:
+def _notes(path: Path, header: Mapping[str, Any]) -> dict[str, Any]:
     try:
-        notes = json.loads(metadata.get("notes", "{}"))
+        notes = json.loads(header.get("__metadata__", {}).get("notes", "{}"))
     except json.JSONDecodeError as error:
         raise WeightsError(f"{path} holds damaged notes: {error}") from None
     return notes if isinstance(notes, dict) else {}

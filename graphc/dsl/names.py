@@ -46,7 +46,17 @@ def full_name(name: str) -> str:
     """Return a name with the current scope before it."""
     if not isinstance(name, str) or not name:
         raise NameClashError(f"a name is a text of at least one character, not {name!r:.60}")
+    if name == "__metadata__" or not name.isprintable() and not _is_unicode(name):
+        raise NameClashError(f"{_shown(name)} cannot name a tensor in a weights file")
     return ".".join((*ir.current_note().scope, name))
+
+
+def _is_unicode(name: str) -> bool:
+    try:
+        name.encode()
+    except UnicodeEncodeError:  # half of a surrogate pair
+        return False
+    return True
 
 
 def check_identifier(kind: str, name: Any) -> None:

@@ -362,7 +362,7 @@ class Tensor:
 
 _OWN_WORDS = {
     **{"arctan": "atan", "absolute": "abs", "power": "pow", "true_divide": "divide"},
-    **{"amax": "max", "amin": "min", "dot": "matmul", "add.reduce": "sum", "round": "floor"},
+    **{"amax": "max", "amin": "min", "dot": "matmul", "add.reduce": "sum"},
 }
 
 # The functions import this file for the class above; it needs them only when a method is called.

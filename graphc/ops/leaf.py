@@ -10,14 +10,34 @@ from typing import Any
 
 import numpy as np
 
-from graphc import ir
+from graphc import dims, ir
 from graphc.dims import Dim, Shape
-from graphc.errors import DtypeError
+from graphc.errors import DtypeError, SizeError
 from graphc.ir import Attrs, Cotangents, Differentiate, Floats, Node, Op, TensorType
 
 
+def fixed_bytes(t: TensorType) -> int:
+    """Return the bytes of a tensor with each named dimension taken as 1."""
+    return int(dims.size([d for d in t.shape if isinstance(d, int)])) * np.dtype(t.dtype).itemsize
+
+
+def check_bytes(name: str, t: TensorType, where: str | None) -> None:
+    """Raise for a tensor whose bytes overflow 63 bits for every size of its named dimensions.
+
+    Errors: SizeError
+    """
+    if fixed_bytes(t) > dims.LARGEST:
+        raise SizeError(
+            f"{name} would take {fixed_bytes(t):,} bytes, more than 2**63 - 1",
+            where=where,
+            rows=[(name, str(t))],
+        )
+
+
 def _declared(inputs: Sequence[Node], attrs: Attrs) -> TensorType:
-    return TensorType(attrs["dtype"], attrs["shape"])
+    declared = TensorType(attrs["dtype"], attrs["shape"])
+    check_bytes(attrs["name"], declared, None)
+    return declared
 
 
 def no_gradient(

@@ -16,6 +16,7 @@ import numpy as np
 
 from graphc import ir
 from graphc.ir import Node
+from graphc.ops import phase
 from graphc.passes import differentiate, rewrite, stabilise
 from graphc.passes.merge import merge
 from graphc.render import formulas, forward, naming, words
@@ -57,6 +58,7 @@ class Reading:
 def read(loss: Node, grads: Mapping[str, Node], values: Values, symbol: str = "") -> Reading:
     """Return a loss and its gradients, read; ``symbol`` names the loss, if it has no name."""
     loss, grads, values = _aligned(loss, grads, values)
+    grads = _first_of_equals(loss, grads)
     order = ir.topological((loss, *grads.values()))
     inside = set(ir.topological((loss,)))
     names = naming.own_names(n for n in order if n in inside)
@@ -85,9 +87,9 @@ def _aligned(
 
     Before a loss is derived it is exchanged for a form that loses no digits; here it is again.
     """
-    stable = rewrite.rewritten((loss,), stabilise.RULES)[loss]
-    if stable is loss or _is_derived_from(loss, grads):
+    if _reads_only(loss, grads) and _is_derived_from(loss, grads):
         return loss, dict(grads), values
+    stable = rewrite.rewritten((loss,), stabilise.RULES)[loss]
     merged = merge(ir.program_of(*grads.values(), stable))
     *found, loss = merged.functions[0].outputs
     by_number: dict[int, Any] = {}
@@ -98,6 +100,24 @@ def _aligned(
     again = _numbered(ir.topological((loss, *found)), table)
     carried = {n: by_number[number] for n, number in again.items() if number in by_number}
     return loss, dict(zip(grads, found, strict=True)), carried
+
+
+def _first_of_equals(loss: Node, grads: Mapping[str, Node]) -> dict[str, Node]:
+    """Return each gradient as the equal node that others read, where there is one."""
+    numbers = _numbered(ir.topological((loss, *grads.values())), {})
+    first: dict[int, Node] = {}
+    for node, number in numbers.items():
+        first.setdefault(number, node)
+    return {name: first[numbers[node]] for name, node in grads.items()}
+
+
+def _reads_only(loss: Node, grads: Mapping[str, Node]) -> bool:
+    """Tell whether gradients read no computed node but those that the loss reaches itself."""
+    inside = set(ir.topological((loss,)))
+    order = ir.topological(grads.values())
+    derived = _derived(order, inside, grads)
+    later = (c for n in order if n in derived for c in n.inputs if c not in derived)
+    return all(n in inside or not n.inputs or naming.is_passing(n) for n in later)
 
 
 def _is_derived_from(loss: Node, grads: Mapping[str, Node]) -> bool:
@@ -130,8 +150,11 @@ def _matched(
         own.setdefault(number, node)
     again = _numbered(ir.topological(replayed.values()), table)
     found: dict[Node, list[Node]] = {}
+    chosen = set(asked.values())
     for statement, gradient in replayed.items():
         held = asked.get(statement) or own.get(again[gradient])
+        while held is not None and held.op is phase.TRAINING_ONLY and held not in chosen:
+            held = held.inputs[0]
         if held is not None:
             found.setdefault(held, []).append(statement)
     known = {number: n.note.origin for n, number in again.items() if n.note.origin is not None}

@@ -179,7 +179,7 @@ def _rules(reading: Reading, node: Node) -> Iterator[str]:
         origin = reading.origins.get(inner)
         if origin is None:
             continue
-        if not inner.inputs:
+        if origin.role.startswith("dL/dL") and not inner.inputs:
             found["the loss by itself"] = None
         elif origin.role.startswith("dL/d") and elementwise.is_formula(inner, elementwise.ADD):
             found["several paths lead here: their gradients add up"] = None

@@ -7,7 +7,7 @@ as a number in the words of the op that it enters. All steps are linear in the n
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -55,7 +55,7 @@ def sketch(
     roots = set(outputs.values())
     order = ir.topological(outputs.values())
     names = naming.own_names(order)
-    folded = fold(order, roots | set(names))
+    folded = fold(order, roots, names)
     scopes = {n: scope_of(n.note) for n in folded.shown}
     groups = grouping(scopes, roots, collapse)
     keys = box_keys(folded.shown, groups)
@@ -69,18 +69,20 @@ def sketch(
     return Sketch(in_order(boxes, keys, folded.shown), without_loops(arrows), title)
 
 
-def fold(order: Sequence[Node], kept: set[Node]) -> Folded:
-    """Return a graph with its plumbing out of sight, but for the nodes of ``kept``."""
+def fold(order: Sequence[Node], roots: set[Node], named: Container[Node]) -> Folded:
+    """Return a graph with its plumbing out of sight; roots and named nodes are never plumbing."""
     stand: dict[Node, Node | None] = {}
     numbers: dict[Node, str] = {}
     drawn = formulas.noise(order)
     shown = []
     for node in order:
         literal = formulas.literal_text(node)
-        if node in kept:
+        if node in roots:
             stand[node] = node
         elif node in drawn:
             stand[node] = node if drawn[node] else None
+        elif node in named:
+            stand[node] = node
         elif literal is not None:
             stand[node], numbers[node] = None, literal
         elif naming.is_passing(node) or node.op is scan.RESULT:
