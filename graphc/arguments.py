@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -53,7 +53,7 @@ class Signature:
         self.sizes = _open_names(order, function)
         self.checks = _index_checks(function, order)
         self._order = order
-        self._fitting: set[tuple[int, ...]] = set()
+        self._fitting: dict[Hashable, dict[str, int]] = {}
 
     @cached_property
     def _extents(self) -> list[tuple[Dim, int, Node]]:
@@ -92,23 +92,17 @@ class Signature:
             converted(node, value, self.function.name)
             for node, value in zip(self.function.inputs, given, strict=True)
         ]
-        sizes = self._bound_sizes(arrays, named_sizes)
-        key = tuple(sizes[n] for n in self.sizes)
-        if key not in self._fitting:
-            self._check_sizes(sizes)
-            if len(self._fitting) >= _REMEMBERED:
-                self._fitting.clear()
-            self._fitting.add(key)
+        sizes = self._fitted(arrays, named_sizes)
         for check in self.checks:
             _check_places(check, arrays[check.position], sizes, self.names[check.position])
         return arrays, sizes
 
     def _collected(
         self, args: Sequence[Any], kwargs: Mapping[str, Any]
-    ) -> tuple[list[Any], dict[str, Any]]:
+    ) -> tuple[list[Any], dict[str, int]]:
         if len(args) > len(self.names):
             raise CallError(
-                f"{self.function.name} takes {len(self.names)} arguments, got {len(args)}",
+                f"{self.function.name}: {len(args)} arguments instead of {len(self.names)}",
                 rows=[("it is", str(self))],
             )
         values = dict(zip(self.names, args, strict=False))
@@ -119,7 +113,7 @@ class Signature:
             if name in self.names:
                 values[name] = value
             elif name in self.sizes:
-                sizes[name] = value
+                sizes[name] = self._size(name, value)
             else:
                 raise CallError(
                     f"{self.function.name} has no argument {name!r}", rows=[("it is", str(self))]
@@ -131,16 +125,31 @@ class Signature:
             )
         return [values[n] for n in self.names], sizes
 
-    def _bound_sizes(self, arrays: Sequence[Array], named: Mapping[str, Any]) -> dict[str, int]:
+    def _size(self, name: str, value: Any) -> int:
+        if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < 1:
+            raise SizeError(
+                f"{self.function.name}: the dimension {name} is a whole number from 1 on, not "
+                f"{value!r:.60}"
+            )
+        return int(value)
+
+    def _fitted(self, arrays: Sequence[Array], named: Mapping[str, int]) -> dict[str, int]:
+        """Return the sizes of a call; shapes that fitted before are not looked at again."""
+        key: Hashable = (*(a.shape for a in arrays), *named.items())
+        sizes = self._fitting.get(key)
+        if sizes is None:
+            sizes = self._bound_sizes(arrays, named)
+            self._check_sizes(sizes)
+            if len(self._fitting) >= _REMEMBERED:
+                self._fitting.clear()
+            self._fitting[key] = sizes
+        return sizes
+
+    def _bound_sizes(self, arrays: Sequence[Array], named: Mapping[str, int]) -> dict[str, int]:
         sizes: dict[str, int] = {}
         sources: dict[str, str] = {}
         for name, value in named.items():
-            if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < 1:
-                raise SizeError(
-                    f"{self.function.name}: the dimension {name} is a whole number from 1 on, not "
-                    f"{value!r:.60}"
-                )
-            sizes[name], sources[name] = int(value), f"{name}={value}"
+            sizes[name], sources[name] = value, f"{name}={value}"
         for direct in (True, False):
             for node, array in zip(self.function.inputs, arrays, strict=True):
                 self._match(node, array, sizes, sources, direct)

@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from graphc import compiler, dims, ir
 from graphc.backend import Backend
-from graphc.dsl import graph, structure
+from graphc.dsl import convert, graph, structure
 from graphc.dsl.location import public
 from graphc.dsl.program import program_of
 from graphc.dsl.tensor import Tensor
@@ -71,6 +71,12 @@ def check_grads(
 
     Errors: GradientError that says which gradient differs and by how much
     """
+    if not isinstance(loss, Tensor):
+        raise GradientError(f"check_grads derives a tensor, not {loss!r:.60}")
+    limit = convert.number("check_grads: the tolerance", tolerance)
+    count = convert.whole("check_grads: the number of elements", elements)
+    if count < 1:
+        raise CallError(f"check_grads: at least one element is tried, not {count}")
     targets: list[Tensor] = structure.flatten(graph.wanted(loss, wrt))[0]
     for target in targets:
         if target.node.inputs:
@@ -83,15 +89,15 @@ def check_grads(
     program = program_of(outputs, training=True)
     module = compiler.compile_ir(program, backend, dtype="float64")
     module.init(seed)
-    point = _Point(module, _arguments(program, module, at or {}, seed), seed)
+    point = _Point(module, _arguments(program, module, {} if at is None else at, seed), seed)
     rows = tuple(
-        point.compared(t.node.attrs["name"], f"g{i}", elements) for i, t in enumerate(targets)
+        point.compared(t.node.attrs["name"], f"g{i}", count) for i, t in enumerate(targets)
     )
     report = Report(rows)
-    if not report.error <= tolerance:
+    if not report.error <= limit:
         raise GradientError(
             f"a gradient differs from central differences by {report.error:.1e} (relative), "
-            f"more than {tolerance:.1e}",
+            f"more than {limit:.1e}",
             rows=[(r.name, f"{r.error:.1e}") for r in rows],
             hint="a kink beside the point (relu at 0) does that too: try another point",
         )
@@ -102,7 +108,7 @@ def _arguments(
     program: ir.Program, module: Module, at: Mapping[Any, Any], seed: int
 ) -> dict[str, Any]:
     """Return a value for each input; values of parameters go into the module."""
-    given = {k if isinstance(k, str) else k.node.attrs["name"]: v for k, v in at.items()}
+    given = _by_name(at)
     for name in given.keys() & module.state.keys():
         module.state[name] = given[name]
     generator = np.random.default_rng(seed)
@@ -111,14 +117,15 @@ def _arguments(
     for node in inputs:
         value = given.get(node.attrs["name"])
         if value is not None:
-            for dim, extent in zip(node.shape, np.shape(value), strict=False):
+            array = convert.array_of(value)
+            for dim, extent in zip(node.shape, array.shape, strict=False):
                 solved = dims.solve(dim, extent, sizes)
                 sizes.update([solved] if solved else [])
     found: dict[str, Any] = {}
     for node in inputs:
         name = node.attrs["name"]
         if name in given:
-            found[name] = np.asarray(given[name])
+            found[name] = convert.array_of(given[name])
             continue
         open_names = {n: sizes.get(n, _OPEN_SIZE) for n in dims.names(node.shape)}
         shape = [dims.evaluate(d, open_names) for d in node.shape]
@@ -128,6 +135,22 @@ def _arguments(
                 hint=f'at={{"{name}": …}}',
             )
         found[name] = generator.standard_normal(shape)
+    return found
+
+
+def _by_name(at: Any) -> dict[str, Any]:
+    """Return values by the names of their leaves.
+
+    Errors: CallError
+    """
+    if not isinstance(at, Mapping):
+        raise CallError(f"at= takes arrays by name or tensor, not {at!r:.60}")
+    found = {}
+    for key, value in at.items():
+        name = key.node.attrs.get("name") if isinstance(key, Tensor) else key
+        if not isinstance(name, str):
+            raise CallError(f"at= has names, inputs or parameters as keys, not {key!r:.60}")
+        found[name] = value
     return found
 
 

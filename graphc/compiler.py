@@ -175,7 +175,7 @@ def evaluate(
     """
     leaves, shape = structure.flatten(nest)
     tensors = [t if isinstance(t, Tensor) else Tensor(node_of(t)) for t in leaves]
-    tensors, values = _placed(tensors, at or {})
+    tensors, values = _placed(tensors, {} if at is None else at)
     program = program_of({f"t{i}": t for i, t in enumerate(tensors)}, training=training)
     module = compile_ir(program, backend, dtype=dtype)
     module.init(seed)

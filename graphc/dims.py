@@ -200,7 +200,7 @@ def window_count(extent: Dim, window: int, stride: int) -> Dim:
 def names(*shapes: Sequence[Dim]) -> tuple[str, ...]:
     """Return the names that occur in shapes, sorted."""
     found = {
-        str(name)
+        name.name
         for shape in shapes
         for dim in shape
         if not isinstance(dim, int)
@@ -247,6 +247,7 @@ def solve(dim: Dim, value: int, known: Mapping[str, int]) -> tuple[str, int] | N
     return (name, fits[0]) if len(fits) == 1 else None
 
 
+@cache
 def text(dim: Dim) -> str:
     """Return a dimension as text, the same in every process."""
     return str(dim) if isinstance(dim, int) else sympy.sstr(dim, order="lex")

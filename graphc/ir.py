@@ -172,7 +172,8 @@ class Node:
     @property
     def label(self) -> str:
         """What an error or a picture calls the node."""
-        return str(self.attrs.get("name") or self.note.path or self.op.name)
+        formula = getattr(self.attrs.get("formula"), "name", None)
+        return str(self.attrs.get("name") or self.note.path or formula or self.op.name)
 
     def __repr__(self) -> str:
         return f"<{self.label}: {self.op.name} {self.type}>"

@@ -46,7 +46,11 @@ class State(MutableMapping[str, Array]):
     @placed
     def update(self, *others: Any, **more: Any) -> None:
         """Write the arrays of mappings, or of ``(name, array)`` pairs: all of them or none."""
-        arrays = {name: self._fitting(name, value) for name, value in dict(*others, **more).items()}
+        try:
+            given = dict(*others, **more)
+        except (TypeError, ValueError):
+            raise CallError(f"state: takes arrays by name, not {others!r:.60}") from None
+        arrays = {name: self._fitting(name, value) for name, value in given.items()}
         with self._lock:
             for name, array in arrays.items():
                 self._executable.write(name, array)

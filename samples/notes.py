@@ -36,7 +36,10 @@ def _shown(value: Any) -> str:
     numbers = np.asarray(value)
     if numbers.ndim:
         return "(" + ", ".join(map(_shown, numbers.ravel())) + ")"
-    return f"{float(numbers):.12f}".rstrip("0").rstrip(".")
+    number = float(numbers)
+    if abs(number) >= 1:
+        return f"{number:.13g}"
+    return f"{number:.12f}".rstrip("0").rstrip(".")
 
 
 def main() -> None:

@@ -25,7 +25,7 @@ AND, XOR = (-1, -1, -1, 1), (-1, 1, 1, -1)  # labels of CORNERS
 
 
 def sign(z: gx.Tensor) -> gx.Tensor:
-    """Return 1 where z >= 0, else -1: the notes' sign(0) is +1, that of gx.sign is 0."""
+    """Return 1 from 0 on and -1 below: the notes have sign(0) = +1, gx.sign has 0 there."""
     return gx.where(z >= 0, 1.0, -1.0)
 
 
@@ -101,7 +101,7 @@ def show_line(module: gx.Module) -> None:
     print("  slip: 'w = w + (y_n - ŷ) x_i' mixes the indices n and i; one sample is meant.")
     print("  slip: rate 1 is used without a word, and on the notes' own data it never converges.")
     print("  slip: the loss of the next net is printed ½ (y - ŷ), the square is missing.")
-    print("  slip: η stands inside dL/dw, and the update is printed θ + η dL/dθ: it is θ - η dL/dθ.")
+    print("  slip: η stands inside dL/dw, and the update adds it, θ + η dL/dθ: both wrong.")
 
 
 def _epoch(module: gx.Module) -> list[float]:
@@ -116,10 +116,7 @@ def _epoch(module: gx.Module) -> list[float]:
 def show_biased(module: gx.Module) -> None:
     """Learn AND, which a line separates, and fail at XOR."""
     rows: list[Any] = []
-    for name, labels, notes in (
-        ("AND", AND, "converges"),
-        ("XOR", XOR, "cannot"),
-    ):
+    for name, labels, notes in (("AND", AND, "converges"), ("XOR", XOR, "cannot")):
         module.init()
         mistakes = [_mistakes(module, labels) for _ in range(20)]
         ended = f"converges, epoch {mistakes.index(0) + 1}" if 0 in mistakes else "does not"

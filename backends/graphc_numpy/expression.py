@@ -31,12 +31,14 @@ class Text:
         level: how strongly its outermost operator binds.
         weak: whether it is a Python number, which takes the dtype of what it stands beside.
         depth: how many levels of expressions it holds.
+        view: whether it only looks at a name in another way, which costs nothing.
     """
 
     text: str
     level: int = ATOM
     weak: bool = False
     depth: int = 0
+    view: bool = False
 
     def at(self, level: int) -> str:
         """Return the text for a place that takes what binds at least so strongly."""

@@ -18,6 +18,7 @@ T = TypeVar("T")
 
 RESERVED = ("init", "state", "save", "load", "export", "backend", "report", "functions")
 _IDENTIFIER = re.compile(r"[A-Za-z][A-Za-z0-9_]*\Z")
+_FEW = 8  # names that an error lists in full
 _SHOWN = 60  # characters of a name in an error
 _LONGEST = 100  # characters; C compilers need to tell apart no more than 31 to 63
 # A name that Python or C reads as a word of its own cannot stand in a signature.
@@ -46,7 +47,7 @@ def full_name(name: str) -> str:
     """Return a name with the current scope before it."""
     if not isinstance(name, str) or not name:
         raise NameClashError(f"a name is a text of at least one character, not {name!r:.60}")
-    if name == "__metadata__" or not name.isprintable() and not _is_unicode(name):
+    if name == "__metadata__" or not _is_unicode(name):
         raise NameClashError(f"{_shown(name)} cannot name a tensor in a weights file")
     return ".".join((*ir.current_note().scope, name))
 
@@ -91,16 +92,20 @@ def matching(pattern: str, known: Mapping[str, T]) -> dict[str, T]:
         return {pattern: known[pattern]}
     found = {n: v for n, v in known.items() if fnmatch.fnmatchcase(n, pattern)}
     if not found:
-        raise unknown(pattern, known)
+        raise unknown(pattern, known, "no name matches")
     return found
 
 
-def unknown(name: str, known: Iterable[str]) -> NameClashError:
-    """Return the error for a name that there is not."""
+def unknown(
+    name: str, known: Iterable[str], claim: str = "there is nothing called"
+) -> NameClashError:
+    """Return the error for a name that there is not; it lists names near to it, or a few."""
     known = list(known)
-    near = difflib.get_close_matches(name, known, n=3, cutoff=0.4) or known[:5]
+    near = difflib.get_close_matches(name, known, n=3, cutoff=0.4)
+    listed = near if len(known) > _FEW else known
     return NameClashError(
-        f"there is no {_shown(name)}", hint="known are " + ", ".join(near) if near else None
+        f"{claim} {_shown(name)}",
+        hint="known are " + ", ".join(listed or known[:_FEW]) if known else None,
     )
 
 

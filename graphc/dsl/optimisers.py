@@ -9,14 +9,46 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from graphc.dsl import declare, functions, graph
+from graphc.dsl import convert, declare, functions, graph
 from graphc.dsl.convert import node_of
 from graphc.dsl.location import public
 from graphc.dsl.tensor import Tensor
-from graphc.errors import GradientError
+from graphc.errors import GradientError, GraphError
 
 Number = float | Tensor | Callable[[Tensor], Any]
-Updates = dict[Tensor, Tensor]
+
+
+class Updates(dict[Tensor, Any]):
+    """``{state: its new value}``, joined by ``|``: two values for one state are an error.
+
+    Errors: GraphError that shows both lines
+    """
+
+    @public
+    def __or__(self, other: Any) -> Updates:  # type: ignore[override]
+        return _joined(self, other)
+
+    @public
+    def __ror__(self, other: Any) -> Updates:  # type: ignore[override]
+        return _joined(other, self)
+
+    @public
+    def __ior__(self, other: Any) -> Updates:  # type: ignore[override,misc]
+        return _joined(self, other)
+
+
+def _joined(first: Mapping[Tensor, Any], second: Any) -> Updates:
+    added = convert.by_tensor("updates |", second)
+    for state, new in added.items():
+        old = first.get(state, new)
+        if old is not new:
+            places = [v.node.note.where or "" for v in (old, new) if isinstance(v, Tensor)]
+            raise GraphError(
+                f"{state.name} is updated twice",
+                rows=[(f"by {i}", p) for i, p in enumerate(places, start=1)],
+                hint="an optimiser's params= chooses what it updates",
+            )
+    return Updates({**first, **added})
 
 
 @public
@@ -73,9 +105,9 @@ def _by_parameter(wanted: Any, found: Any) -> dict[Tensor, Tensor]:
 def number(full: str, value: Number, owner: str) -> tuple[Tensor, Updates]:
     """Return an optimiser's number as a tensor, and the updates that keep it going."""
     if isinstance(value, Tensor):
-        return value, {}
+        return value, Updates()
     if callable(value):
         step = declare.state(f"{owner}.step", (), 0, dtype="int64")
         made = value(step)
-        return Tensor(node_of(made)), {step: step + 1}
-    return declare.state(full, (), float(value)), {}
+        return Tensor(node_of(made)), Updates({step: step + 1})
+    return declare.state(full, (), float(convert.number(full, value))), Updates()

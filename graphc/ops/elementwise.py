@@ -212,7 +212,9 @@ def _infer(inputs: Sequence[Node], attrs: Attrs) -> TensorType:
         dtype = _result_dtype(made, tuple(n.dtype for n in inputs))
     except DtypeError as error:
         rows = [(n.label, str(n.type)) for n in inputs]
-        raise DtypeError(f"{made.name}: {error.message}", rows=rows, hint=error.hint) from None
+        said = error.message.startswith(f"{made.name} ")
+        message = error.message if said else f"{made.name}: {error.message}"
+        raise DtypeError(message, rows=rows, hint=error.hint) from None
     return TensorType(dtype, first.shape)
 
 
