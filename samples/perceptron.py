@@ -25,7 +25,7 @@ AND, XOR = (-1, -1, -1, 1), (-1, 1, 1, -1)  # labels of CORNERS
 
 
 def sign(z: gx.Tensor) -> gx.Tensor:
-    """Return 1 from 0 on and -1 below: the notes have sign(0) = +1, gx.sign has 0 there."""
+    """Return 1 from 0 on and -1 below: +1 at 0 as in the notes, where gx.sign has 0."""
     return gx.where(z >= 0, 1.0, -1.0)
 
 

@@ -1,19 +1,18 @@
 """The C back end: programs become C sources, compiled at run time and loaded.
 
-`lower` ends the graph and makes a `plan`; `kernels` and `emit` write it as C; `toolchain` and
-`cache` compile it; `build` loads it. The runtime's functions are real files in ``runtime/``.
+`lower` ends the graph and makes a `plan`, op by op as `lowerings` say; `kernels` and `emit` write
+it as C; `toolchain` and `cache` compile it; `build` loads it. The runtime's functions are real
+files in ``runtime/``.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from graphc import ir
 from graphc.backend import PROTOCOL, Executable, Options
 from graphc.errors import CompilerError
 from graphc.ir import Program
-from graphc_c import cache, toolchain
-from graphc_c.lower import LEAVES, LOWERINGS
+from graphc_c import cache, lower, toolchain
 
 
 class CBackend:
@@ -24,8 +23,7 @@ class CBackend:
 
     def missing(self, program: Program) -> Sequence[tuple[str, str]]:
         """Return the ops of a program that have no lowering."""
-        names = {n.op.name for n in ir.topological(program.roots)}
-        return [(n, "it has no lowering") for n in sorted(names - LOWERINGS.keys() - set(LEAVES))]
+        return [(name, "it has no lowering") for name in lower.missing(program)]
 
     def build(self, program: Program, options: Options) -> Executable:
         """Return a program's executable, compiled or from the cache.

@@ -70,7 +70,7 @@ class Body:
         self._texts: dict[Node, Text] = {}
         self._inside: dict[Node, list[str]] = {}  # ops of expressions that wait for their reader
         self._ops: list[str] = []
-        self._current: Node = order[0] if order else next(iter(self._roots))
+        self._current: Node  # whose emitter is at work
         self._sizes: dict[Dim, str] = {}
         self._keywords: dict[str, str] = {}
 
@@ -154,15 +154,16 @@ class Body:
     # ------------------------------------------------------------ statements
 
     def _define(self, node: Node) -> None:
-        outer, self._current = self._current, node
+        outer, self._ops = (getattr(self, "_current", node), self._ops), []
+        self._current = node
         text = self._emitters[node.op.name](node, self)
         if not text.is_name:
             self._ops.append(_word(node))
         if text.is_name or self._stays_inside(node, text):
-            self._texts[node], self._inside[node], self._ops = text, self._ops, []
+            self._texts[node], self._inside[node] = text, self._ops
         else:
             self._texts[node] = self._assigned(node, text)
-        self._current = outer
+        self._current, self._ops = outer
 
     def _stays_inside(self, node: Node, text: Text) -> bool:
         if node.note.name is not None or node in self._roots:

@@ -9,25 +9,23 @@ strings, or in comments of one line. The text depends on the program alone.
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
 import numpy.typing as npt
 
-from graphc import dims, ir
-from graphc.dims import Dim, Shape
+from graphc import ir
 from graphc.ir import Function, Node, Program
+from graphc.ops.scalar import Argument
 from graphc_numpy import comments, library
-from graphc_numpy.expression import Text, array_text, strong
-from graphc_numpy.names import Names, comment, identifier, quoted
+from graphc_numpy.body import Body
+from graphc_numpy.expression import array_text
+from graphc_numpy.names import Names, comment, quoted
 from graphc_numpy.table import TABLE
 
 BOUND = ("input", "parameter", "state")  # leaves that a function gets, and does not compute
 _WRITTEN_OUT = 64  # elements of a constant; larger ones are handed in beside the source
-_INLINE = 40  # characters of an expression that may stand inside another
-_INLINE_DEPTH = 4
 _FREEING = 200  # statements from which on arrays are let go after their last use
 
 
@@ -52,6 +50,7 @@ class Source:
         text: the source.
         entries: the functions by their names in the program.
         constants: large arrays, which the module reads as ``constants[i]``.
+        used: the runtime functions that it calls.
     """
 
     text: str = ""
@@ -64,7 +63,7 @@ class Source:
     def constant(self, node: Node) -> str:
         """Return the module's name of a constant array."""
         if node not in self._names:
-            # No other identifier begins with an underscore.
+            # No identifier made from a user's name begins with an underscore.
             name = self._names[node] = f"_c{len(self._names) + 1}"
             array = node.attrs["value"]
             if array.size <= _WRITTEN_OUT:
@@ -76,26 +75,26 @@ class Source:
 
     def finish(self, head: str, functions: Sequence[str]) -> None:
         """Put the module together."""
-        parts = [head + "\n\nimport numpy as np"]
+        top = f"{head}\n\nimport numpy as np"
         if self.constants:
-            parts[0] += "\n\n# `constants` is handed in: the arrays of more than 64 elements."
+            top += "\n\n# `constants` is handed in: the arrays of more than 64 elements."
         if self._lines:
-            parts[0] += "\n\n" + "\n".join(self._lines)
-        parts += [*library.texts(self.used), *functions]
-        self.text = "\n\n\n".join(parts) + "\n"
+            top += "\n\n" + "\n".join(self._lines)
+        self.text = "\n\n\n".join([top, *library.texts(self.used), *functions]) + "\n"
 
 
 def emit(program: Program) -> Source:
     """Return a program as Python source."""
     source = Source()
     names = Names((*library.NAMES, "constants"))
-    functions = []
-    for function in program.functions:
-        name = names.fresh(function.name)
-        functions.append(_function(function, name, source))
+    entries = [names.fresh(f.name) for f in program.functions]
+    functions = [
+        _function(function, name, Names((*library.NAMES, "constants", *entries)), source)
+        for function, name in zip(program.functions, entries, strict=True)
+    ]
     head = (
         f"# {comment(program.name)}: written by graphc. `state` holds parameters and states by\n"
-        "# name; a call replaces entries of it, and no array changes in place."
+        "# name; a call exchanges arrays of it, and changes none in place."
     )
     source.finish(head, functions)
     return source
@@ -104,32 +103,33 @@ def emit(program: Program) -> Source:
 # ---------------------------------------------------------------- one function
 
 
-def _function(function: Function, name: str, source: Source) -> str:
+def _function(function: Function, name: str, names: Names, source: Source) -> str:
     """Return the text of one function."""
     order = ir.topological(function.roots)
-    names = Names((*library.NAMES, "constants", *(e.name for e in source.entries.values()), name))
-    body = Body(source, names, order, function.roots)
+    body = Body(source, names, TABLE, order, function.roots)
     arguments = [body.bind(node, node.attrs["name"]) for node in function.inputs]
-    leaves = [n for n in order if n.op.name in ("parameter", "state")]
-    reads = [f"{body.bind(n, n.attrs['name'])} = state[{quoted(n.attrs['name'])}]" for n in leaves]
-    body.run(order)
+    lines = []
+    for node in order:
+        if node.op.name in BOUND and node not in function.inputs:
+            held = node.attrs["name"]
+            lines.append(f"{body.bind(node, held)} = state[{quoted(held)}]")
+    body.run()
     ends = _ends(function, body)
-    used = body.used_sizes()
-    source.entries[function.name] = Entry(name, used)
-    lines = [*reads, *comments.rendered(body.lines, freeing=len(body.lines) > _FREEING), *ends]
-    if len(lines) > len(ends) and ends:
-        lines.insert(len(lines) - len(ends), "")
-    keywords = ["*", *(k for _, k in used)] if used else []
+    freeing = len(body.lines) > _FREEING
+    lines += comments.rendered(body.lines, freeing=freeing, kept=ends)
+    lines = lines if lines and lines[0] else lines[1:]
+    if lines and len(lines) + len(ends) > 2:
+        lines.append("")
+    source.entries[function.name] = Entry(name, body.sizes)
+    keywords = ["*", *(keyword for _, keyword in body.sizes)] if body.sizes else []
     head = f"def {name}({', '.join(['state', *arguments, *keywords])}):"
-    title = f'    """{function.name}'
-    del title
-    return "\n".join([head, *(f"    {line}" if line else "" for line in lines)])
+    return "\n".join([head, *(f"    {line}" if line else "" for line in [*lines, *ends])])
 
 
 def _ends(function: Function, body: Body) -> list[str]:
     """Return the statements that set the new states and return the outputs.
 
-    Nothing that leaves the function shares memory with an input, a state, a constant or with
+    Nothing that leaves the function shares memory with an input, a state, a constant, or with
     another thing that leaves it.
     """
     given: set[Node] = set()
@@ -143,6 +143,10 @@ def _ends(function: Function, body: Body) -> list[str]:
                 text = f"np.asarray({text})"
             lines.append(f"    {quoted(state.attrs['name'])}: {text},")
         lines.append("})")
+        copied = [k for k, text in enumerate(outputs) if text.startswith("np.array(")]
+        for k in copied:  # a copy that fails may not come behind the states
+            name = body.hold(outputs[k])
+            outputs[k] = name
     return [*lines, f"return ({', '.join(outputs)}{',' * (len(outputs) == 1)})"]
 
 
@@ -154,14 +158,15 @@ def _own(node: Node, body: Body, given: set[Node]) -> str:
     """Return a value as something that nobody else holds."""
     text = body.name(node).text
     root, whole = node, True
-    while root.op.name in _MOVES or _passes_on(root):
-        whole = whole and root.op.name in _KEEPING
-        root = root.inputs[0]
+    while root.op.name in _MOVES or _passed_on(root) is not None:
+        whole = whole and (root.op.name in _KEEPING or _passed_on(root) is not None)
+        root = _passed_on(root) or root.inputs[0]
     copied = not whole or not root.inputs or root in given
     given.add(root)
     return f'np.array({text}, order="C")' if copied else text
 
 
-def _passes_on(node: Node) -> bool:
-    """Tell whether a node is a formula that only returns an argument, as x -> x does."""
-    return node.op.name == "elementwise" and not hasattr(node.attrs["formula"].tree, "args")
+def _passed_on(node: Node) -> Node | None:
+    """Return the argument that a formula returns as it is, as x -> x does."""
+    tree = node.attrs["formula"].tree if node.op.name == "elementwise" else None
+    return node.inputs[tree.index] if isinstance(tree, Argument) else None

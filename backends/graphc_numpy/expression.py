@@ -6,8 +6,9 @@ Knows formulas as trees of primitives and how each reads in NumPy; knows no node
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 
@@ -50,7 +51,16 @@ class Text:
         return self.depth == 0
 
 
-Spill = Callable[[Text], Text]  # gives an expression a name by a statement of its own
+class Writer(Protocol):
+    """What a formula needs of the body that it stands in."""
+
+    def spill(self, text: Text) -> Text:
+        """Give an expression a name by a statement of its own."""
+        ...
+
+    def use(self, function: str) -> None:
+        """Ask for a runtime function."""
+        ...
 
 
 def dtype_text(dtype: str) -> str:
@@ -121,14 +131,14 @@ _SIGNS = {"negative": "-", "logical_not": "~"}
 _FUNCTIONS = {
     **{name: f"np.{name}" for name in ("abs", "sign", "floor", "sqrt", "exp", "expm1", "log")},
     **{name: f"np.{name}" for name in ("log1p", "tanh", "sin", "cos", "maximum", "minimum")},
-    **{name: name for name in ("sigmoid", "softplus", "erf")},
     **{"pow": "np.power", "atan": "np.arctan", "where": "np.where"},
 }
+_RUNTIME = ("sigmoid", "softplus", "erf")
 _COMPARISONS = ("equal", "not_equal", "less", "less_equal")
 
 
-def primitive(name: str, args: Sequence[Text], dtype: str) -> Text:
-    """Return a primitive of expressions; ``dtype`` is that of its result."""
+def primitive(name: str, args: Sequence[Text], dtype: str, writer: Writer) -> Text:
+    """Return a primitive of expressions; ``dtype`` is that of what it computes with."""
     depth = 1 + max(a.depth for a in args)
     if name in _OPERATORS:
         sign, level = _OPERATORS[name]
@@ -136,9 +146,12 @@ def primitive(name: str, args: Sequence[Text], dtype: str) -> Text:
         return Text(f"{left} {sign} {args[1].at(level + 1)}", level, depth=depth)
     if name in _SIGNS:
         return Text(_SIGNS[name] + args[0].at(SIGN), SIGN, depth=depth)
-    if name not in _FUNCTIONS:
+    own = name in _RUNTIME or (name == "where" and dtype in FLOATS)
+    if own:
+        writer.use(name)
+    elif name not in _FUNCTIONS:
         raise UnsupportedError(f"the NumPy back end has no scalar primitive {name!r}")
-    function = "where" if name == "where" and dtype in FLOATS else _FUNCTIONS[name]
+    function = name if own else _FUNCTIONS[name]
     return Text(f"{function}({', '.join(a.text for a in args)})", depth=depth)
 
 
@@ -195,8 +208,9 @@ def _kind(part: Argument | Number) -> str:
     return repr(part.value) if isinstance(part, Number) else ""
 
 
-def formula_text(made: Formula, arguments: Sequence[Text | None], dtypes: Sequence[str],
-                 spill: Spill) -> Text:
+def formula_text(
+    made: Formula, arguments: Sequence[Text | None], dtypes: Sequence[str], writer: Writer
+) -> Text:
     """Return a formula of expressions; parts that are read twice or grow long get names.
 
     ``arguments`` holds None for what the formula does not read.
@@ -214,14 +228,20 @@ def formula_text(made: Formula, arguments: Sequence[Text | None], dtypes: Sequen
             held.append(None)
         else:
             operands, dtype = _operands(made, below, tree.name, texts, held, dtypes)
-            text = primitive(tree.name, _short(operands, spill), dtype)
+            text = primitive(tree.name, _short(operands, writer), dtype, writer)
             held.append("bool" if tree.name in _COMPARISONS else dtype)
-            texts.append(spill(text) if made.uses[place] > 1 else text)
+            texts.append(writer.spill(text) if made.uses[place] > 1 else text)
     return texts[-1]
 
 
-def _operands(made: Formula, below: tuple[int, ...], name: str, texts: Sequence[Text],
-              held: Sequence[str | None], dtypes: Sequence[str]) -> tuple[list[Text], str]:
+def _operands(
+    made: Formula,
+    below: tuple[int, ...],
+    name: str,
+    texts: Sequence[Text],
+    held: Sequence[str | None],
+    dtypes: Sequence[str],
+) -> tuple[list[Text], str]:
     """Return the operands of a primitive, its numbers written for the dtype that they take."""
     decisive = below[1:] if name == "where" else below
     dtype = next((d for d in (held[k] for k in decisive) if d is not None), dtypes[0])
@@ -240,12 +260,13 @@ def _operands(made: Formula, below: tuple[int, ...], name: str, texts: Sequence[
     return operands, dtype
 
 
-def _short(operands: list[Text], spill: Spill) -> list[Text]:
+def _short(operands: list[Text], writer: Writer) -> list[Text]:
     """Return operands that together make a short expression."""
     while True:
-        longest = max(range(len(operands)), key=lambda k: (operands[k].depth > 0,
-                                                           len(operands[k].text)))
+        longest = max(
+            range(len(operands)), key=lambda k: (operands[k].depth > 0, len(operands[k].text))
+        )
         fits = sum(len(o.text) for o in operands) <= _LONGEST
         if operands[longest].is_name or (fits and all(o.depth < _DEEPEST for o in operands)):
             return operands
-        operands[longest] = spill(operands[longest])
+        operands[longest] = writer.spill(operands[longest])

@@ -6,16 +6,14 @@ formulas stand in `expression`, what the runtime functions do in `runtime`.
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable, Mapping, Sequence
 from functools import cache
-from typing import Any
 
 from graphc import dims
 from graphc.dims import Dim, Shape
 from graphc.ir import FLOATS, INTEGERS, Node
 from graphc.ops.scalar import Tree
-from graphc_numpy.body import Body
+from graphc_numpy.body import Body, Emitter
 from graphc_numpy.expression import (
     ATOM,
     PRODUCT,
@@ -28,8 +26,6 @@ from graphc_numpy.expression import (
     strong,
 )
 from graphc_numpy.names import quoted
-
-Emitter = Callable[[Node, Body], Text]
 
 
 def _of(text: str, *parts: Text, level: int = ATOM, view: bool = False) -> Text:
@@ -178,10 +174,7 @@ def _elementwise(node: Node, body: Body) -> Text:
         operand = body.repeatable if reads[i] > 1 or shares else body.operand
         arguments[i] = operand(sources[i])
     dtypes = [x.dtype for x in node.inputs]
-    text = formula_text(made, arguments, dtypes, body.spill)
-    for name in ("where", "sigmoid", "softplus", "erf"):
-        if f"{name}(" in text.text.replace(f"np.{name}(", ""):
-            body.use(name)
+    text = formula_text(made, arguments, dtypes, body)
     if read:
         return text
     return _of(f"np.full({body.shape(node.shape)}, {strong(text, node.dtype).text})", text)

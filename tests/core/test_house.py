@@ -8,11 +8,9 @@ from pathlib import Path
 
 import pytest
 
-import graphc
-
-CORE = Path(graphc.__file__).parent
-ROOT = CORE.parent
-# Each layer imports from those above it and from its own.
+ROOT = Path(__file__).parents[2]
+CORE = ROOT / "graphc"
+# Each layer imports from itself and from those before it.
 LAYERS: tuple[tuple[str, ...], ...] = (
     ("errors", "dims"),
     ("ir",),
@@ -21,9 +19,11 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("passes",),
     ("dsl",),
     ("analysis", "render", "backend"),
-    ("module", "compiler"),
-    ("cli",),
+    ("arguments", "weights", "data", "module", "compiler"),
+    ("check", "views"),
+    ("cli", "__init__"),
 )
+RANK = {unit: rank for rank, units in enumerate(LAYERS) for unit in units}
 FOR_BACKENDS = (
     *("graphc.ir", "graphc.dims", "graphc.errors", "graphc.backend", "graphc.passes.rewrite"),
     "graphc.ops.scalar",
@@ -41,14 +41,44 @@ def _imports(path: Path) -> Iterator[str]:
             yield from (f"{node.module}.{alias.name}" for alias in node.names)
 
 
-def _unit(name: str) -> str:
-    """Return the unit of the house that a file or a dotted name belongs to."""
-    parts = name.split(".")
-    return parts[1] if len(parts) > 1 else "__init__"
+def _within(name: str, *packages: str) -> bool:
+    return any(name == p or name.startswith(f"{p}.") for p in packages)
+
+
+def _name(path: Path) -> str:
+    return path.relative_to(ROOT).as_posix()
 
 
 FILES = sorted(CORE.rglob("*.py"))
+BACKEND_FILES = sorted((ROOT / "backends").rglob("*.py"))
 
 
-def _ids(path: Path) -> str:
-    return path.relative_to(ROOT).as_posix()
+def test_every_file_of_core_has_its_layer() -> None:
+    units = {p.relative_to(CORE).with_suffix("").parts[0] for p in FILES}
+    assert units - {"__main__"} == set(RANK)
+
+
+@pytest.mark.parametrize("path", FILES, ids=_name)
+def test_imports_point_one_way(path: Path) -> None:
+    rank = RANK[path.relative_to(CORE).with_suffix("").parts[0]]
+    own = [name.split(".")[1] for name in _imports(path) if _within(name, "graphc")]
+    assert [unit for unit in own if RANK[unit] > rank] == []
+
+
+@pytest.mark.parametrize("path", FILES, ids=_name)
+def test_core_imports_no_back_end(path: Path) -> None:
+    assert [n for n in _imports(path) if n.startswith(("graphc_", "backends"))] == []
+
+
+@pytest.mark.parametrize("path", BACKEND_FILES, ids=_name)
+def test_back_end_imports_the_protocol_and_no_more(path: Path) -> None:
+    own = path.relative_to(ROOT / "backends").parts[0]
+    names = [n for n in _imports(path) if n.startswith(("graphc", "backends"))]
+    assert [n for n in names if not _within(n, own, *FOR_BACKENDS)] == []
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "tests").glob("reference/*.py")), ids=_name)
+def test_reference_shares_no_code_with_what_it_judges(path: Path) -> None:
+    names = [n for n in _imports(path) if n.startswith("graphc")]
+    kept = ("graphc.dims", "graphc.ir", "graphc.ops.scalar.Argument", "graphc.ops.scalar.Number")
+    assert [n for n in names if not _within(n, *kept, "graphc.ops.scalar.Tree")] == []
