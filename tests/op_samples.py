@@ -255,17 +255,25 @@ JOINING = (
     Sample("concatenate-itself", _twice),
 )
 
-_CAST_FILLS = {"x": lambda g, shape, dtype, sizes: np.resize(special(dtype), shape)}
-CASTS = tuple(
-    Sample(
-        f"cast-{source}-{target}",
-        lambda t, source=source, target=target: linear.cast(x_(source, 32), target),
-        (target,),
-        fills={} if source in FLOATS and target in FLOATS else _CAST_FILLS,
-    )
-    for source in EVERY
-    for target in EVERY
-    if source != target
+
+def _repeated_specials(
+    generator: np.random.Generator, shape: tuple[int, ...], dtype: str, _: Mapping[str, int]
+) -> Array:
+    return np.resize(special(dtype), shape)
+
+
+CASTS = (
+    *(
+        Sample(
+            f"cast-{source}",
+            lambda t, source=source: linear.cast(x_(source, 32), t),
+            tuple(t for t in EVERY if t != source),
+            fills={"x": _repeated_specials},
+        )
+        for source in EVERY
+    ),
+    Sample("cast-narrow", lambda t: linear.cast(x_("float64", N, 3), t), ("float32",), ANY_N),
+    Sample("cast-wide", lambda t: linear.cast(x_("float32", N, 3), t), ("float64",), ANY_N),
 )
 
 # ---------------------------------------------------------------- elementwise
@@ -683,11 +691,6 @@ SAMPLES: tuple[Sample, ...] = (
     *(*LEAVES, *MOVEMENT, *JOINING, *CASTS, *FORMULAS, *REDUCTIONS, *PRODUCTS, *CONVOLUTIONS),
     *(*POOLS, *PLACES, *DRAWS, *RESOLVED),
 )
-
-
-def built(samples: Sequence[Sample]) -> list[Any]:
-    """Return (sample, dtype) pairs for ``parametrize``."""
-    return [(s, dtype) for s in samples for dtype in s.dtypes]
 
 
 def label(value: object) -> str | None:

@@ -11,6 +11,7 @@ import numpy as np
 from graphc.ops.scalar import PRIMITIVES, Apply, Argument, Number, Tree
 
 DIGITS = 50
+_BEYOND = 10_000  # powers of ten that no float nears; exact ones would take their time
 Change = Callable[[int, Any], Any]  # (number of a step, its exact result) -> another result
 
 
@@ -128,6 +129,11 @@ def _remainder(a: Any, b: Any) -> Any:
 def _power(a: Any, b: Any) -> Any:
     if a == 0 and b < 0:
         raise ZeroDivisionError
+    digits = float(b) * float(mpmath.log10(abs(a))) if a else 0.0
+    if abs(digits) > _BEYOND and a > 0:
+        if digits > 0:
+            raise OverflowError
+        return mpmath.mpf(10) ** -_BEYOND
     return mpmath.power(a, b)
 
 

@@ -8,6 +8,10 @@ rounded  `precise.tolerance`: each primitive within its ULP, and what the formul
          Where an argument or the answer is 0 or no ordinary number: NumPy's value.
 sum      gamma(K + 2) * sum(|terms|), K the number of terms an element gathers (Higham 2002, 3.1:
          any order, fused or not). The 2: a mean's division, and our own rounding of the truth.
+graph    ``GRAPH``: relative to 1 + the largest value, for the graphs of `strategies`: at most
+         about 20 ops in a row over values of about 1, each of which loses a few u and passes on
+         what came before, at a condition of about 10. 2**12 u leaves room; a wrong rule misses by
+         far more.
 logsumexp  m + log(s), m the maximum, s = sum(exp(x - m)) of K terms. Each term misses by u of the
          difference (x - m) exp(x - m) <= 0.37, and by 4 ULP of exp: relative gamma(K + 10) of s,
          which log turns into an absolute error; log's own 4 ULP of at most log K, and the last
@@ -29,6 +33,7 @@ from graphc.ir import Node
 Array = npt.NDArray[Any]
 
 OPEN_ZEROS = ("max", "max_pool2d", "maximum", "minimum")
+GRAPH = 2.0**12
 # Inputs of sum ops that choose places and are no terms.
 CHOOSES = {"max_pool2d_adjoint": (0,)}
 

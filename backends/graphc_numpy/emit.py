@@ -143,10 +143,6 @@ def _ends(function: Function, body: Body) -> list[str]:
                 text = f"np.asarray({text})"
             lines.append(f"    {quoted(state.attrs['name'])}: {text},")
         lines.append("})")
-        copied = [k for k, text in enumerate(outputs) if text.startswith("np.array(")]
-        for k in copied:  # a copy that fails may not come behind the states
-            name = body.hold(outputs[k])
-            outputs[k] = name
     return [*lines, f"return ({', '.join(outputs)}{',' * (len(outputs) == 1)})"]
 
 

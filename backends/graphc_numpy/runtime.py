@@ -27,16 +27,14 @@ def check_index(index: np.ndarray, length: int, op: str, where: str | None) -> N
 
 
 def where(condition: np.ndarray, x: np.ndarray, y: np.ndarray) -> np.ndarray:
-    """Return np.where for floats, blending bits: several times faster where chance decides."""
-    if np.size(condition) < 1024:  # noqa: PLR2004  (elements from which on it pays)
+    """Do what np.where does, by blending bits: faster where the condition changes at random."""
+    if np.size(condition) < 1024:
         return np.where(condition, x, y)
-    word = np.dtype(f"i{np.result_type(x, y).itemsize}")
-    floats = np.result_type(x, y)
-    mask = -np.asarray(condition).astype(word)
-    a, b = (np.asarray(v, floats).view(word) for v in (x, y))
-    chosen = a ^ b
-    chosen = np.bitwise_and(chosen, mask)
-    return np.bitwise_xor(chosen, b).view(floats)
+    dtype = np.result_type(x, y)
+    word = np.dtype(f"i{dtype.itemsize}")
+    mask = -condition.astype(word)
+    a, b = (np.asarray(v, dtype).view(word) for v in (x, y))
+    return ((a ^ b) & mask ^ b).view(dtype)
 
 
 def sigmoid(x: np.ndarray) -> np.ndarray:
@@ -232,19 +230,18 @@ def columns(
     dilation: tuple[int, int],
     groups: int,
 ) -> np.ndarray:
-    """Return the windows of images as columns: (N, groups, C / groups * KH * KW, OH * OW)."""
+    """Return the windows of images as columns: (N, groups, C / groups * KH * KW, OH, OW)."""
     (KH, KW), (SH, SW), (DH, DW) = kernel, stride, dilation
     reach = (DH * (KH - 1) + 1, DW * (KW - 1) + 1)
     windows = np.lib.stride_tricks.sliding_window_view(padded(x, padding, 0), reach, axis=(2, 3))
     windows = windows[:, :, ::SH, ::SW, ::DH, ::DW].transpose(0, 1, 4, 5, 2, 3)
     N, C, _, _, OH, OW = windows.shape
-    return windows.reshape(N, groups, C // groups * KH * KW, OH * OW)
+    return windows.reshape(N, groups, C // groups * KH * KW, OH, OW)
 
 
 def conv2d(
     x: np.ndarray,
     w: np.ndarray,
-    size: tuple[int, int],
     stride: tuple[int, int] = (1, 1),
     padding: tuple[tuple[int, int], ...] = ((0, 0), (0, 0)),
     dilation: tuple[int, int] = (1, 1),
@@ -252,9 +249,10 @@ def conv2d(
 ) -> np.ndarray:
     """Cross-correlate images with filters: one product of matrices an image and group."""
     M, C, KH, KW = w.shape
-    filters = w.reshape(groups, M // groups, C * KH * KW)
-    y = filters @ columns(x, (KH, KW), stride, padding, dilation, groups)
-    return y.reshape(len(x), M, *size)
+    read = columns(x, (KH, KW), stride, padding, dilation, groups)
+    N, _, K, OH, OW = read.shape
+    filters = w.reshape(groups, M // groups, K)
+    return (filters @ read.reshape(N, groups, K, OH * OW)).reshape(N, M, OH, OW)
 
 
 def conv2d_input_adjoint(
@@ -274,10 +272,10 @@ def conv2d_input_adjoint(
     (top, bottom), (left, right) = padding
     H, W = size
     x = np.zeros((N, groups * C, top + H + bottom, left + W + right), g.dtype)
-    for k in range(KH):
-        for l in range(KW):  # noqa: E741  (the letter of the formula)
-            here = place(x, k * dilation[0], l * dilation[1], (OH, OW), stride)
-            here += parts[:, :, k, l]
+    for i in range(KH):
+        for j in range(KW):
+            here = place(x, i * dilation[0], j * dilation[1], (OH, OW), stride)
+            here += parts[:, :, i, j]
     return x[:, :, top : top + H, left : left + W]
 
 
@@ -293,6 +291,7 @@ def conv2d_filter_adjoint(
     """Correlate the windows of the images with the cotangents of what they gave."""
     (N, M, OH, OW), C = g.shape, x.shape[1] // groups
     read = columns(x, kernel, stride, padding, dilation, groups)
+    read = read.reshape(*read.shape[:3], OH * OW)
     g = g.reshape(N, groups, M // groups, OH * OW)
     if groups > 1 or M <= OH * OW:  # a product an image takes no more memory than the columns
         w = (g @ read.swapaxes(2, 3)).sum(axis=0)
@@ -322,17 +321,12 @@ def max_pool2d(
     size: tuple[int, int],
     padding: tuple[tuple[int, int], ...] = ((0, 0), (0, 0)),
 ) -> np.ndarray:
-    """Take the largest of each window; a NaN wins, of equals (0 and -0.0) the first."""
+    """Take the largest of each window; a NaN wins."""
     order, reached = window_places(kernel, stride, padding, size, x.shape[2:])
     x = padded(x, reached, -np.inf)
     best = place(x, 0, 0, size, stride).copy()
     for i, j in order[1:]:
         np.maximum(best, place(x, i, j, size, stride), out=best)
-    if np.any((x == 0) & np.signbit(x)):
-        zero = best == 0
-        for i, j in reversed(order):
-            here = place(x, i, j, size, stride)
-            np.copyto(best, here, where=zero & (here == 0))
     return best
 
 
@@ -372,7 +366,7 @@ def max_pool2d_adjoint(
     y = padded(np.zeros_like(x, order="C"), reached, 0)
     for i, j, wins in winners(x, kernel, stride, size, padding):
         here = place(y, i, j, size, stride)
-        here += where(wins, g, np.zeros((), g.dtype))
+        here += where(wins, g, g.dtype.type(0))
     (top, _), (left, _) = reached
     return y[:, :, top : top + x.shape[2], left : left + x.shape[3]]
 
@@ -471,7 +465,7 @@ def random_bits(
     fixed = (stream, calls & 0xFFFFFFFF, calls >> 32)
     counter = [blocks, *(np.full_like(blocks, word) for word in fixed)]
     drawn = np.stack(philox(counter, seed & 0xFFFFFFFF, seed >> 32), axis=-1).reshape(-1)
-    if np.dtype(dtype).itemsize == 8:  # noqa: PLR2004  (bytes)
+    if np.dtype(dtype).itemsize == 8:
         drawn = drawn[0::2] | drawn[1::2] << np.uint64(32)
     return drawn[:count].astype(dtype).reshape(shape)
 
@@ -482,6 +476,7 @@ def philox(counter: list[np.ndarray], low: int, high: int) -> list[np.ndarray]:
     mask, half = np.uint64(0xFFFFFFFF), np.uint64(32)
     for _ in range(10):
         p, q = a * np.uint64(0xD2511F53), c * np.uint64(0xCD9E8D57)
-        a, b, c, d = q >> half ^ b ^ np.uint64(low), q & mask, p >> half ^ d ^ np.uint64(high), p & mask
+        a, b = q >> half ^ b ^ np.uint64(low), q & mask
+        c, d = p >> half ^ d ^ np.uint64(high), p & mask
         low, high = (low + 0x9E3779B9) & 0xFFFFFFFF, (high + 0xBB67AE85) & 0xFFFFFFFF
     return [a, b, c, d]

@@ -44,7 +44,7 @@ def _method(node: Node, body: Body, call: str) -> Text:
 
 def _constant(node: Node, body: Body) -> Text:
     value = node.attrs["value"]
-    return literal(value.item(), node.dtype) if value.ndim == 0 else Text(body.constant(node))
+    return literal(value.item(), node.dtype) if value.ndim == 0 else Text(body.module.constant(node))
 
 
 def _size(node: Node, body: Body) -> Text:

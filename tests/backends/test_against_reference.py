@@ -12,18 +12,18 @@ from functools import cache
 from typing import Any
 
 import numpy as np
+import pytest
+
 import op_samples
 import precise
-import pytest
 import reference
 import tolerances
-from op_samples import SAMPLES, Sample
-
 from graphc import backend, dims, ir
 from graphc.errors import CompilerError
 from graphc.ir import Floats, Function, Node, Program
 from graphc.ops import elementwise
 from graphc.passes import pipeline
+from op_samples import SAMPLES, Sample
 
 BACKENDS = ["numpy", pytest.param("c", marks=pytest.mark.cc)]
 SPECIALS = 500  # combinations of special values at which a formula is tried

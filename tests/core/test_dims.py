@@ -76,12 +76,13 @@ def test_order_is_yes_no_or_unknown(a: Dim, b: Dim, expected: bool | None) -> No
     assert dims.at_least(a, b) is expected
 
 
-@pytest.mark.parametrize(("a", "b"), list(itertools.product(EXPRESSIONS, repeat=2)))
-def test_verdicts_hold_for_all_sizes(a: Dim, b: Dim) -> None:
-    values = [(dims.evaluate(a, s), dims.evaluate(b, s)) for s in SIZES]
-    equal, at_least = dims.equal(a, b), dims.at_least(a, b)
-    assert equal is None or all((x == y) is equal for x, y in values)
-    assert at_least is None or all((x >= y) is at_least for x, y in values)
+@pytest.mark.parametrize("a", EXPRESSIONS, ids=dims.text)
+def test_verdicts_hold_for_all_sizes(a: Dim) -> None:
+    for b in EXPRESSIONS:
+        values = [(dims.evaluate(a, s), dims.evaluate(b, s)) for s in SIZES]
+        equal, at_least = dims.equal(a, b), dims.at_least(a, b)
+        assert equal is None or all((x == y) is equal for x, y in values), b
+        assert at_least is None or all((x >= y) is at_least for x, y in values), b
 
 
 def test_unknown_claim_becomes_a_condition() -> None:
@@ -119,15 +120,14 @@ def test_condition_is_decided_by_sizes(
 # ---------------------------------------------------------------- arithmetic
 
 
-@pytest.mark.parametrize(
-    ("extent", "window", "stride"),
-    [(e, w, s) for e, w, s in itertools.product(range(10), range(1, 5), range(1, 4)) if e >= w],
-)
-def test_windows_are_as_many_as_fit(extent: int, window: int, stride: int) -> None:
-    starts = [i for i in range(0, extent, stride) if i + window <= extent]
-    assert dims.window_count(extent, window, stride) == len(starts)
+@pytest.mark.parametrize("stride", [1, 2, 3])
+@pytest.mark.parametrize("window", [1, 2, 3, 4])
+def test_windows_are_as_many_as_fit(window: int, stride: int) -> None:
     symbolic = dims.window_count(N, window, stride)
-    assert dims.evaluate(symbolic, {"N": extent}) == len(starts) if extent else True
+    for extent in range(window, 12):
+        starts = [i for i in range(0, extent, stride) if i + window <= extent]
+        assert dims.window_count(extent, window, stride) == len(starts)
+        assert dims.evaluate(symbolic, {"N": extent}) == len(starts)
 
 
 def test_division_rounds_down_and_up() -> None:

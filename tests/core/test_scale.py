@@ -75,9 +75,9 @@ def _pass_through(steps: int) -> Program:
     return after
 
 
-def test_chain_of_five_thousand_nodes_goes_through_everything() -> None:
-    after = _pass_through(600)
-    assert len(ir.topological(after.roots)) > 5_000
+def test_chain_of_three_thousand_nodes_goes_through_everything() -> None:
+    after = _pass_through(350)
+    assert len(ir.topological(after.roots)) > 3_000
 
 
 @pytest.mark.slow

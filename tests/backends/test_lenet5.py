@@ -1,0 +1,96 @@
+"""LeNet-5 of the samples through both back ends: equal weights, and digits that it learns.
+
+The slow tests train on the full MNIST; `GRAPHC_MNIST` names the folder of its four IDX files.
+"""
+
+from __future__ import annotations
+
+import functools
+import importlib.util
+import os
+import sys
+from pathlib import Path
+from types import ModuleType
+
+import numpy as np
+import pytest
+
+import graphc as gx
+
+SAMPLES = Path(__file__).parents[2] / "samples"
+BACKENDS = ["numpy", pytest.param("c", marks=pytest.mark.cc)]
+MNIST = os.environ.get("GRAPHC_MNIST")
+
+
+@functools.cache
+def _sample() -> ModuleType:
+    """Return samples/lenet5.py as a module, whose own import of digits.py works."""
+    spec = importlib.util.spec_from_file_location("lenet5", SAMPLES / "lenet5.py")
+    assert spec is not None and spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.path.insert(0, str(SAMPLES))
+    try:
+        spec.loader.exec_module(module)
+    finally:
+        sys.path.remove(str(SAMPLES))
+    return module
+
+
+def _trained(backend: str, steps: int) -> gx.Module:
+    sample = _sample()
+    data = sample.digits.load()
+    module = gx.compile(sample.program, backend=backend, dtype="float64")
+    module.init(seed=3)
+    for step in range(steps):
+        part = slice(8 * step, 8 * step + 8)
+        module.train(data.train_images[part], data.train_labels[part])
+    return module
+
+
+def test_the_declared_net_has_61706_parameters() -> None:
+    sizes = {name: np.prod(t.shape) for name, t in gx.parameters(_sample().loss).items()}
+    assert list(sizes.values()) == [150, 6, 2400, 16, 48000, 120, 10080, 84, 840, 10]
+    assert sum(sizes.values()) == 61_706
+
+
+def test_scopes_name_the_parameters() -> None:
+    names = list(gx.parameters(_sample().loss))
+    assert names[:2] == ["features.c1.weight", "features.c1.bias"]
+    assert names[-2:] == ["classifier.output.weight", "classifier.output.bias"]
+
+
+@pytest.mark.cc
+def test_both_back_ends_agree_after_50_steps() -> None:
+    first, second = (_trained(name, 50) for name in ("numpy", "c"))
+    before = _trained("numpy", 0)
+    for name, values in first.state.items():
+        np.testing.assert_allclose(values, second.state[name], rtol=0, atol=1e-10, err_msg=name)
+        if name != "sgd.lr":
+            assert np.abs(values - before.state[name]).max() > 1e-3, name
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_a_short_run_learns(backend: str) -> None:
+    sample = _sample()
+    data = sample.digits.load()
+    module = gx.compile(sample.program, backend=backend)
+    losses = [
+        float(module.train(images, labels))
+        for images, labels in gx.batches(
+            data.train_images[:1600], data.train_labels[:1600], size=16, seed=0
+        )
+    ]
+    assert np.mean(losses[:10]) > 2.0 > 1.0 > np.mean(losses[-10:])
+    right = sample.predict(module, data.test_images) == data.test_labels
+    assert right.mean() > 0.7
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(MNIST is None, reason="GRAPHC_MNIST names no folder with MNIST's IDX files")
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_three_epochs_of_mnist_reach_98_2_percent(backend: str) -> None:
+    sample = _sample()
+    data = sample.digits.load(MNIST)
+    module = gx.compile(sample.program, backend=backend)
+    sample.train(module, data, 3, 0)
+    assert (sample.predict(module, data.test_images) == data.test_labels).mean() >= 0.982

@@ -1,0 +1,50 @@
+"""Golden error texts: a test is a user's mistake, and its docstring is all that the user reads.
+
+Holds no tests. A comment of one word at the end of a line names that line, so that the text can
+say ``at test_shapes.py:here`` and stay true when lines move.
+"""
+
+from __future__ import annotations
+
+import inspect
+import re
+from collections.abc import Callable
+from functools import wraps
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from graphc.errors import GraphcError
+
+_LABEL = re.compile(r"#\s(\w+)$")
+
+
+def mistake(function: Callable[..., Any]) -> Callable[..., None]:
+    """Turn a mistake into a test that its error is the docstring, word for word."""
+
+    @wraps(function)
+    def test(*args: Any, **kwargs: Any) -> None:
+        with pytest.raises(GraphcError) as caught:
+            function(*args, **kwargs)
+        folders = [str(v) for v in kwargs.values() if isinstance(v, Path)]
+        assert shown(function, caught.value, folders) == inspect.cleandoc(function.__doc__ or "")
+
+    return test
+
+
+def shown(function: Callable[..., Any], error: GraphcError, folders: list[str]) -> str:
+    """Return an error with lines by their labels and temporary folders as TMP."""
+    text = f"{type(error).__name__}: {error}"
+    for folder in folders:
+        text = text.replace(folder, "TMP")
+    lines, first = inspect.getsourcelines(function)
+    file = Path(inspect.getsourcefile(function) or "").name
+    labels = {
+        first + i: found[1] for i, line in enumerate(lines) if (found := _LABEL.search(line.rstrip()))
+    }
+
+    def labelled(place: re.Match[str]) -> str:
+        return f"{file}:{labels.get(int(place[1]), place[1])}"
+
+    return re.sub(rf"[^\s]*{re.escape(file)}:(\d+)", labelled, text)
