@@ -240,10 +240,11 @@ def converted(leaf: Node, value: Any, call: str) -> Array:
     except GraphcError as error:
         raise CallError(f"{call}: {name} is no array: {error.message}") from None
     except (ValueError, TypeError) as error:
+        why = "its rows differ in length" if "inhomogeneous" in str(error) else str(error)
         raise CallError(
-            f"{call}: {name} is no array: {error}", rows=[(name, str(leaf.type))]
+            f"{call}: {name} is no array: {why}", rows=[(name, str(leaf.type))]
         ) from None
-    if array.dtype.kind not in "biuf":
+    if array.dtype.kind not in "biufc":
         shown = f"{value!r:.60}".partition("\n")[0]
         raise ArgumentTypeError(
             f"{call}: {name} is no array of numbers: {shown}", rows=[(name, str(leaf.type))]
@@ -259,7 +260,7 @@ def converted(leaf: Node, value: Any, call: str) -> Array:
         )
     if array.ndim != len(leaf.shape):
         raise CallError(
-            f"{call}: {name} has {array.ndim} axes instead of {len(leaf.shape)}",
+            f"{call}: {name} is of rank {array.ndim} instead of {len(leaf.shape)}",
             rows=[(name, str(leaf.type)), ("got", f"{array.dtype}{list(array.shape)}")],
         )
     with np.errstate(over="ignore", invalid="ignore"):

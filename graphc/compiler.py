@@ -20,9 +20,9 @@ from graphc.dsl.program import Program, program_of
 from graphc.dsl.tensor import Tensor
 from graphc.errors import (
     CallError,
-    CompilerError,
     DtypeError,
     NameClashError,
+    NoCompilerError,
     SizeError,
     UnsupportedError,
 )
@@ -129,9 +129,7 @@ def _built(
         chosen = backends.find("c")
         try:
             return _build(chosen, program, options), chosen.name
-        except CompilerError as error:
-            if not error.missing:
-                raise
+        except NoCompilerError as error:
             _tell_once(f"graphc: no C compiler, so NumPy runs it: {error.message}")
     chosen = backends.find("numpy")
     return _build(chosen, program, options), chosen.name

@@ -106,17 +106,11 @@ class WeightsError(GraphcError):
 
 
 class CompilerError(GraphcError):
-    """A C compiler that is missing, fails, or takes too long.
-
-    Attributes:
-        missing: there is none at all, so that another back end may run instead.
-    """
-
-    missing = False
+    """A C compiler that fails, or takes too long."""
 
 
-class RenderError(GraphcError):
-    """A picture that cannot be drawn: no Graphviz engine, one that fails, or no such form."""
+class NoCompilerError(CompilerError):
+    """No C compiler at all, so that another back end may run instead."""
 
 
 class BackendError(GraphcError):

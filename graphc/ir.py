@@ -176,7 +176,7 @@ class Node:
         return str(self.attrs.get("name") or self.note.path or formula or self.op.name)
 
     def __repr__(self) -> str:
-        return f"<{self.label}: {self.op.name} {self.type}>"
+        return f"<{repr(self.label)[1:-1]}: {self.op.name} {self.type}>"
 
 
 @dataclass(frozen=True, slots=True, eq=False)

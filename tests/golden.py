@@ -38,13 +38,11 @@ def shown(function: Callable[..., Any], error: GraphcError, folders: list[str]) 
     text = f"{type(error).__name__}: {error}"
     for folder in folders:
         text = text.replace(folder, "TMP")
-    lines, first = inspect.getsourcelines(function)
-    file = Path(inspect.getsourcefile(function) or "").name
-    labels = {
-        first + i: found[1] for i, line in enumerate(lines) if (found := _LABEL.search(line.rstrip()))
-    }
+    file = Path(inspect.getsourcefile(function) or "")
+    lines = file.read_text(encoding="utf-8").splitlines()
 
     def labelled(place: re.Match[str]) -> str:
-        return f"{file}:{labels.get(int(place[1]), place[1])}"
+        label = _LABEL.search(lines[int(place[1]) - 1])
+        return f"{file.name}:{label[1] if label else place[1]}"
 
-    return re.sub(rf"[^\s]*{re.escape(file)}:(\d+)", labelled, text)
+    return re.sub(rf"[^\s]*{re.escape(file.name)}:(\d+)", labelled, text)

@@ -22,7 +22,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
 
-from graphc.errors import CompilerError, Row
+from graphc.errors import CompilerError, NoCompilerError, Row
 
 LIBRARY = "library.so"
 FLAGS = ("-std=c11", "-O3", "-fPIC", "-march=native")
@@ -87,7 +87,8 @@ def find_compiler(environ: Mapping[str, str] = os.environ) -> Compiler:
     A variable that is set decides alone: if what it names does not work, that is an error. The
     answer is remembered for as long as the variables and the compiler's file stay as they are.
 
-    Errors:    CompilerError says what was tried, why each failed, and what to install
+    Errors:    CompilerError, or NoCompilerError where nothing is there, say what was tried, why each
+               failed, and what to install
     """
     key = tuple(environ.get(name) for name in ("GRAPHC_CC", "CC", "PATH"))
     known = _FOUND.get(key)
@@ -202,7 +203,7 @@ def _search(environ: Mapping[str, str]) -> Compiler:
             return _probe(command, seconds)
         except CompilerError as error:
             tried.append((name, error.message))
-    raise CompilerError("found no C compiler that works", rows=tried, hint=_INSTALL)
+    raise NoCompilerError("found no C compiler that works", rows=tried, hint=_INSTALL)
 
 
 def _chosen(variable: str, text: str, path: str, seconds: float) -> Compiler:

@@ -8,7 +8,7 @@ statement, or stands inside the expression of its one reader. Knows no single op
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -52,7 +52,7 @@ class Body:
         names: gives out the identifiers.
         emitters: an emitter for each op.
         order: the nodes, inputs before users.
-        roots: the nodes whose values leave the body.
+        roots: the nodes whose values leave the body, and what those without a name are called.
     """
 
     def __init__(
@@ -61,15 +61,17 @@ class Body:
         names: Names,
         emitters: Mapping[str, Emitter],
         order: Sequence[Node],
-        roots: Iterable[Node],
+        roots: Mapping[Node, str | None],
     ) -> None:
         self.module, self.lines = module, list[Line]()
         self._names, self._emitters, self._order = names, emitters, order
         self._uses = Counter(n for node in order for n in node.inputs)
-        self._roots = set(roots)
+        self._readers = {n: node for node in order for n in node.inputs}
+        self._roots = roots
         self._texts: dict[Node, Text] = {}
         self._inside: dict[Node, list[str]] = {}  # ops of expressions that wait for their reader
         self._ops: list[str] = []
+        self._checked: set[str] = set()
         self._current: Node  # whose emitter is at work
         self._sizes: dict[Dim, str] = {}
         self._keywords: dict[str, str] = {}
@@ -125,9 +127,11 @@ class Body:
         name = self._names.numbered(_word(self._current) + "_part")
         return self._statement(f"{name} = {text.text}", Text(name))
 
-    def check(self, text: str) -> None:
-        """Write a statement that has no value."""
-        self._statement(text, Text(""))
+    def check(self, claim: str, rest: str) -> None:
+        """Write a statement that has no value, unless its claim stands there already."""
+        if claim not in self._checked:
+            self._checked.add(claim)
+            self._statement(claim + rest, Text(""))
 
     def size(self, dim: Dim) -> str:
         """Return a size as an expression of integers."""
@@ -171,14 +175,12 @@ class Body:
         if text.view and len(text.text) <= _REPEATED:
             return True
         short = len(text.text) <= _INLINE and text.depth <= _INLINE_DEPTH
-        return short and self._uses[node] == 1
+        return short and self._uses[node] == 1 and heading(node) == heading(self._readers[node])
 
     def _assigned(self, node: Node, text: Text) -> Text:
-        note = node.note
-        if note.name is None:
-            name = self._names.numbered(identifier(_word(node)))
-        else:
-            name = self._names.fresh(note.name + ("" if note.step is None else f"_t{note.step}"))
+        step = "" if node.note.step is None else f"_t{node.note.step}"
+        called = node.note.name or self._roots.get(node) or _gradient(node)
+        name = self._names.fresh(called + step) if called else self._names.numbered(_word(node))
         return self._statement(f"{name} = {text.text}", Text(name), node)
 
     def _keyword(self, name: str) -> str:
@@ -190,6 +192,20 @@ class Body:
         self.lines.append(Line(text, node or self._current, self._ops))
         self._ops = []
         return result
+
+
+def heading(node: Node) -> tuple[object, ...]:
+    """Return what statements have in common that stand under one comment."""
+    note = node.note
+    origin = None if note.origin is None else note.origin.note.path
+    return (note.scope, note.where, note.step, note.origin is None, origin)
+
+
+def _gradient(node: Node) -> str | None:
+    """Return what the gradient of something that has a name is called."""
+    origin = node.note.origin
+    asked = origin is not None and origin.role == f"dL/d{origin.note.path}"
+    return f"d_{origin.note.path}" if origin is not None and asked else None
 
 
 def _word(node: Node) -> str:

@@ -93,12 +93,10 @@ class NumpyExecutable:
         }
 
     def _index_error(self, error: IndexError) -> Exception:
-        if not isinstance(error, self._module.get("OutOfRange", ())):
+        if not isinstance(error, self._module.get("OutOfRangeError", ())):
             return InternalError(f"{self._program.name}: {error}")
         op, index, length, where = error.args
-        return IndexRangeError(
-            f"{op}: an index is {index}, outside 0 … {length - 1}", where=where
-        )
+        return IndexRangeError(f"{op}: an index is {index}, outside 0 … {length - 1}", where=where)
 
 
 def _executed(name: str, source: Source) -> dict[str, Any]:

@@ -6,8 +6,8 @@ import re
 from collections.abc import Iterable, Sequence
 from itertools import groupby
 
-from graphc.ir import Node, Note
-from graphc_numpy.body import Line
+from graphc.ir import Note
+from graphc_numpy.body import Line, heading
 from graphc_numpy.names import comment
 
 _SHOWN = 6  # ops that a comment names
@@ -28,7 +28,7 @@ def rendered(lines: Sequence[Line], *, freeing: bool, kept: Iterable[str]) -> li
     found: list[str] = []
     scope: tuple[str, ...] | None = None
     place = 0
-    for _, group in groupby(lines, key=lambda line: _key(line.node)):
+    for _, group in groupby(lines, key=lambda line: (*heading(line.node), line.node.note.name)):
         members = list(group)
         if members[0].node.note.scope != scope:
             scope = members[0].node.note.scope
@@ -43,11 +43,6 @@ def rendered(lines: Sequence[Line], *, freeing: bool, kept: Iterable[str]) -> li
                 found.append("del " + ", ".join(dead))
                 dead = []
     return found
-
-
-def _key(node: Node) -> tuple[object, ...]:
-    note = node.note
-    return (note.scope, note.where, note.step, note.origin is None, _label(note))
 
 
 def _label(note: Note) -> str:
@@ -83,4 +78,3 @@ def _last_uses(lines: Sequence[Line], kept: Iterable[str]) -> dict[int, list[str
         if name not in staying:
             found.setdefault(place, []).append(name)
     return found
-

@@ -106,7 +106,8 @@ def emit(program: Program) -> Source:
 def _function(function: Function, name: str, names: Names, source: Source) -> str:
     """Return the text of one function."""
     order = ir.topological(function.roots)
-    body = Body(source, names, TABLE, order, function.roots)
+    roots: dict[Node, str | None] = {new: f"new_{s.attrs['name']}" for s, new in function.updates}
+    body = Body(source, names, TABLE, order, roots | dict.fromkeys(function.outputs))
     arguments = [body.bind(node, node.attrs["name"]) for node in function.inputs]
     lines = []
     for node in order:

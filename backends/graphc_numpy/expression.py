@@ -101,9 +101,7 @@ def array_text(array: np.ndarray) -> str:
         return f"np.zeros({array.shape}, {dtype_text(dtype)})"
     rows = [literal(v, dtype).text for v in array.ravel().tolist()]
     for extent in array.shape[::-1]:
-        rows = [
-            "[" + ", ".join(rows[i : i + extent]) + "]" for i in range(0, len(rows), extent)
-        ]
+        rows = ["[" + ", ".join(rows[i : i + extent]) + "]" for i in range(0, len(rows), extent)]
     return f"np.array({rows[0]}, {dtype_text(dtype)})"
 
 

@@ -5,22 +5,25 @@ Images are (N, C, H, W), filters (M, C / groups, KH, KW); sizes, strides and dil
 pairs for H and W, paddings as ((top, bottom), (left, right)).
 """
 
+# mypy: disable-error-code="no-any-return"
+# (np.ndarray alone, which reads well in emitted source, says nothing of an element's type)
+
 from __future__ import annotations
 
 import numpy as np
 
 
-class OutOfRange(IndexError):
+class OutOfRangeError(IndexError):
     """An index outside its axis; the arguments are op, index, length and the user's line."""
 
 
 def check_index(index: np.ndarray, length: int, op: str, where: str | None) -> None:
-    """Raise OutOfRange for the first index that is not in 0 ... length - 1."""
+    """Raise OutOfRangeError for the first index that is not in 0 ... length - 1."""
     if index.size == 0 or (index.min() >= 0 and index.max() < length):
         return
     flat = np.ravel(index)
     wrong = flat[(flat < 0) | (flat >= length)]
-    raise OutOfRange(op, int(wrong[0]), length, where)
+    raise OutOfRangeError(op, int(wrong[0]), length, where)
 
 
 # ---------------------------------------------------------------- elementwise
@@ -28,13 +31,11 @@ def check_index(index: np.ndarray, length: int, op: str, where: str | None) -> N
 
 def where(condition: np.ndarray, x: np.ndarray, y: np.ndarray) -> np.ndarray:
     """Do what np.where does, by blending bits: faster where the condition changes at random."""
-    if np.size(condition) < 1024:
+    if np.size(condition) < 4096:
         return np.where(condition, x, y)
     dtype = np.result_type(x, y)
-    word = np.dtype(f"i{dtype.itemsize}")
-    mask = -condition.astype(word)
-    a, b = (np.asarray(v, dtype).view(word) for v in (x, y))
-    return ((a ^ b) & mask ^ b).view(dtype)
+    a, b = (np.asarray(v, dtype).view(f"u{dtype.itemsize}") for v in (x, y))
+    return (b ^ (a ^ b) * condition).view(dtype)
 
 
 def sigmoid(x: np.ndarray) -> np.ndarray:
@@ -166,7 +167,8 @@ def pad(
 ) -> np.ndarray:
     """Put ``low`` elements before, ``high`` after and ``interior`` between those of each axis."""
     widths = list(zip(x.shape, low, high, interior, strict=True))
-    y = np.full([a + n + max(n - 1, 0) * gap + b for n, a, b, gap in widths], value, x.dtype)
+    shape = [a + n + max(n - 1, 0) * gap + b for n, a, b, gap in widths]
+    y: np.ndarray = np.full(shape, value, x.dtype)
     y[tuple(slice(a, a + n * (gap + 1), gap + 1) for n, a, b, gap in widths)] = x
     return y
 
@@ -187,9 +189,7 @@ def pick(x: np.ndarray, index: np.ndarray) -> np.ndarray:
     return np.take_along_axis(x, index[..., None], axis=-1)[..., 0]
 
 
-def scatter_add(
-    base: np.ndarray, index: np.ndarray, values: np.ndarray, axis: int
-) -> np.ndarray:
+def scatter_add(base: np.ndarray, index: np.ndarray, values: np.ndarray, axis: int) -> np.ndarray:
     """Add values into a copy of base at places along an axis, which may repeat."""
     rank = np.ndim(index)
     total = np.array(np.moveaxis(base, axis, -1), order="C")
@@ -217,26 +217,29 @@ def padded(x: np.ndarray, padding: tuple[tuple[int, int], ...], value: float) ->
 def place(
     x: np.ndarray, i: int, j: int, size: tuple[int, int], stride: tuple[int, int]
 ) -> np.ndarray:
-    """Return the elements that stand at row i and column j of each of OH x OW windows."""
+    """Return the elements at row i and column j of each of OH x OW windows, H and W last."""
     (OH, OW), (SH, SW) = size, stride
-    return x[:, :, i : i + (OH - 1) * SH + 1 : SH, j : j + (OW - 1) * SW + 1 : SW]
+    return x[..., i : i + (OH - 1) * SH + 1 : SH, j : j + (OW - 1) * SW + 1 : SW]
 
 
-def columns(
+def windows(
     x: np.ndarray,
     kernel: tuple[int, int],
     stride: tuple[int, int],
     padding: tuple[tuple[int, int], ...],
     dilation: tuple[int, int],
-    groups: int,
 ) -> np.ndarray:
-    """Return the windows of images as columns: (N, groups, C / groups * KH * KW, OH, OW)."""
+    """Return what each place of a kernel reads, as a view: (N, C, KH, KW, OH, OW)."""
     (KH, KW), (SH, SW), (DH, DW) = kernel, stride, dilation
     reach = (DH * (KH - 1) + 1, DW * (KW - 1) + 1)
-    windows = np.lib.stride_tricks.sliding_window_view(padded(x, padding, 0), reach, axis=(2, 3))
-    windows = windows[:, :, ::SH, ::SW, ::DH, ::DW].transpose(0, 1, 4, 5, 2, 3)
-    N, C, _, _, OH, OW = windows.shape
-    return windows.reshape(N, groups, C // groups * KH * KW, OH, OW)
+    view = np.lib.stride_tricks.sliding_window_view(padded(x, padding, 0), reach, axis=(2, 3))
+    return view[:, :, ::SH, ::SW, ::DH, ::DW].transpose(0, 1, 4, 5, 2, 3)
+
+
+def parts(count: int, size: int, most: int) -> list[slice]:
+    """Return slices of ``count`` images, each of ``most`` elements at ``size`` an image."""
+    step = max(1, most // max(size, 1))
+    return [slice(i, min(i + step, count)) for i in range(0, count, step)]
 
 
 def conv2d(
@@ -249,10 +252,14 @@ def conv2d(
 ) -> np.ndarray:
     """Cross-correlate images with filters: one product of matrices an image and group."""
     M, C, KH, KW = w.shape
-    read = columns(x, (KH, KW), stride, padding, dilation, groups)
-    N, _, K, OH, OW = read.shape
-    filters = w.reshape(groups, M // groups, K)
-    return (filters @ read.reshape(N, groups, K, OH * OW)).reshape(N, M, OH, OW)
+    filters = w.reshape(groups, M // groups, C * KH * KW)
+    read = windows(x, (KH, KW), stride, padding, dilation)
+    N, OH, OW = len(x), *read.shape[4:]
+    y = np.empty((N, groups, M // groups, OH * OW), x.dtype)
+    for part in parts(N, groups * C * KH * KW * OH * OW, 2**18):  # columns that stay in cache
+        columns = read[part].reshape(len(y[part]), groups, C * KH * KW, OH * OW)
+        np.matmul(filters, columns, out=y[part])
+    return y.reshape(N, M, OH, OW)
 
 
 def conv2d_input_adjoint(
@@ -267,16 +274,22 @@ def conv2d_input_adjoint(
     """Add each output's filter, times its cotangent, where that output was read from."""
     (N, M, OH, OW), (_, C, KH, KW) = g.shape, w.shape
     filters = w.reshape(groups, M // groups, C * KH * KW).swapaxes(1, 2)
-    parts = filters @ g.reshape(N, groups, M // groups, OH * OW)
-    parts = parts.reshape(N, groups * C, KH, KW, OH, OW)
     (top, bottom), (left, right) = padding
     H, W = size
-    x = np.zeros((N, groups * C, top + H + bottom, left + W + right), g.dtype)
-    for i in range(KH):
-        for j in range(KW):
-            here = place(x, i * dilation[0], j * dilation[1], (OH, OW), stride)
-            here += parts[:, :, i, j]
-    return x[:, :, top : top + H, left : left + W]
+    x = np.empty((N, groups * C, H, W), g.dtype)
+    for part in parts(N, groups * C * KH * KW * OH * OW, 2**20):
+        last = g[part].transpose(1, 2, 3, 0)  # images last, so that rows are long
+        n = last.shape[3]
+        terms = filters @ last.reshape(groups, M // groups, OH * OW * n)
+        terms = terms.reshape(groups * C, KH, KW, OH, OW, n)
+        y = np.zeros((groups * C, top + H + bottom, left + W + right, n), g.dtype)
+        images = y.transpose(3, 0, 1, 2)
+        for i in range(KH):
+            for j in range(KW):
+                here = place(images, i * dilation[0], j * dilation[1], (OH, OW), stride)
+                here += terms[:, i, j].transpose(3, 0, 1, 2)
+        x[part] = images[:, :, top : top + H, left : left + W]
+    return x
 
 
 def conv2d_filter_adjoint(
@@ -288,16 +301,19 @@ def conv2d_filter_adjoint(
     dilation: tuple[int, int] = (1, 1),
     groups: int = 1,
 ) -> np.ndarray:
-    """Correlate the windows of the images with the cotangents of what they gave."""
-    (N, M, OH, OW), C = g.shape, x.shape[1] // groups
-    read = columns(x, kernel, stride, padding, dilation, groups)
-    read = read.reshape(*read.shape[:3], OH * OW)
-    g = g.reshape(N, groups, M // groups, OH * OW)
-    if groups > 1 or M <= OH * OW:  # a product an image takes no more memory than the columns
-        w = (g @ read.swapaxes(2, 3)).sum(axis=0)
-    else:
-        w = np.tensordot(g, read, axes=((0, 1, 3), (0, 1, 3)))
-    return w.reshape(M, C, *kernel)
+    """Correlate what the filters read with the cotangents of what they gave."""
+    (N, M, OH, OW), (KH, KW) = g.shape, kernel
+    C = x.shape[1] // groups
+    read = windows(x, kernel, stride, padding, dilation)
+    if groups == 1 and M > OH * OW:  # a product an image would be larger than its columns
+        return np.tensordot(g, read, axes=((0, 2, 3), (0, 4, 5)))
+    w = np.zeros((groups, M // groups, C * KH * KW), x.dtype)
+    for part in parts(N, groups * C * KH * KW * OH * OW, 2**18):
+        n = len(read[part])
+        columns = read[part].reshape(n, groups, C * KH * KW, OH * OW)
+        products = g[part].reshape(n, groups, M // groups, OH * OW) @ columns.swapaxes(2, 3)
+        w += products.sum(axis=0)
+    return w.reshape(M, C, KH, KW)
 
 
 def window_places(
@@ -449,9 +465,7 @@ def avg_pool2d_adjoint(
 # ---------------------------------------------------------------- random bits
 
 
-def random_bits(
-    key: np.ndarray, stream: int, shape: tuple[int, ...], dtype: type
-) -> np.ndarray:
+def random_bits(key: np.ndarray, stream: int, shape: tuple[int, ...], dtype: type) -> np.ndarray:
     """Draw bits from Philox4x32-10: block i of four words has the counter (i, stream, calls).
 
     The key is (seed, counter of calls); two words, the low one first, are one uint64.
@@ -459,15 +473,19 @@ def random_bits(
     Source: Salmon, Moraes, Dror & Shaw 2011
     """
     count = int(np.prod(shape, dtype=np.int64))
-    words = count * np.dtype(dtype).itemsize // 4
-    blocks = np.arange(-(-words // 4), dtype=np.uint64) & 0xFFFFFFFF
+    width = np.dtype(dtype).itemsize // 4
+    words = np.empty((-(-count * width // 4), 4), np.uint32)
     seed, calls = int(key[0]), int(key[1])
     fixed = (stream, calls & 0xFFFFFFFF, calls >> 32)
-    counter = [blocks, *(np.full_like(blocks, word) for word in fixed)]
-    drawn = np.stack(philox(counter, seed & 0xFFFFFFFF, seed >> 32), axis=-1).reshape(-1)
-    if np.dtype(dtype).itemsize == 8:
-        drawn = drawn[0::2] | drawn[1::2] << np.uint64(32)
-    return drawn[:count].astype(dtype).reshape(shape)
+    for start in range(0, len(words), 2**14):  # blocks that stay in cache
+        block = np.arange(start, min(start + 2**14, len(words)), dtype=np.uint64)
+        counter = [block & 0xFFFFFFFF, *(np.full_like(block, word) for word in fixed)]
+        drawn = philox(counter, seed & 0xFFFFFFFF, seed >> 32)
+        words[start : start + 2**14] = np.stack(drawn, axis=-1)
+    flat = words.reshape(-1)[: count * width]
+    if width == 2:
+        flat = flat[0::2] | flat[1::2].astype(np.uint64) << np.uint64(32)
+    return flat.reshape(shape)
 
 
 def philox(counter: list[np.ndarray], low: int, high: int) -> list[np.ndarray]:

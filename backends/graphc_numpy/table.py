@@ -44,7 +44,9 @@ def _method(node: Node, body: Body, call: str) -> Text:
 
 def _constant(node: Node, body: Body) -> Text:
     value = node.attrs["value"]
-    return literal(value.item(), node.dtype) if value.ndim == 0 else Text(body.module.constant(node))
+    return (
+        literal(value.item(), node.dtype) if value.ndim == 0 else Text(body.module.constant(node))
+    )
 
 
 def _size(node: Node, body: Body) -> Text:
@@ -237,7 +239,7 @@ def _argmax(node: Node, body: Body) -> Text:
 
 def _logsumexp(node: Node, body: Body) -> Text:
     x = body.text(node.inputs[0])
-    return body.call("logsumexp", x.text, axis=str(node.attrs["axes"]))
+    return body.call("logsumexp", x.text, axis=_axes(node.attrs["axes"]))
 
 
 def _matmul(node: Node, body: Body) -> Text:
@@ -297,9 +299,9 @@ def _extent(node: Node) -> Shape:
 def _index(node: Node, index: Node, length: Dim, body: Body) -> str:
     """Write the check of an index and return the index as NumPy takes it."""
     text = body.name(index).text
-    where = "None" if node.note.where is None else quoted(node.note.where)
     body.use("check_index")
-    body.check(f'check_index({text}, {body.size(length)}, "{node.op.name}", {where})')
+    where = "None" if node.note.where is None else quoted(node.note.where)
+    body.check(f"check_index({text}, {body.size(length)}", f', "{node.op.name}", {where})')
     return f"{text}.astype(np.int64)" if index.dtype == "uint64" else text
 
 

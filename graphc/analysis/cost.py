@@ -93,8 +93,8 @@ class Summary:
         Errors: RenderError for another suffix; OSError
         """
         forms = {
-            ".txt": lambda: f"{self}\n".encode(),
-            ".json": lambda: (json.dumps(self.as_dict(), indent=2) + "\n").encode(),
+            ".txt": lambda: f"{self}\n",
+            ".json": lambda: json.dumps(self.as_dict(), indent=2) + "\n",
         }
         files.save(path, forms)
 
@@ -162,9 +162,7 @@ def _rows(order: Sequence[Node]) -> tuple[Row, ...]:
     return (*rows, _row("", (), unread)) if unread else tuple(rows)
 
 
-def _members(
-    order: Sequence[Node], layers: set[tuple[str, ...]]
-) -> dict[_Bin, list[Node]]:
+def _members(order: Sequence[Node], layers: set[tuple[str, ...]]) -> dict[_Bin, list[Node]]:
     """Return what each row gathers, in the order of first results."""
     names = naming.own_names(order)
     drawn = formulas.noise(order)

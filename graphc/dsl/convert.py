@@ -121,7 +121,8 @@ def array_of(value: Any) -> npt.NDArray[Any]:
             hint="gx.stack joins tensors along a new axis, gx.concatenate along one they have",
         ) from None
     except (TypeError, ValueError) as error:
-        raise DtypeError(f"{value!r:.60} is no array: {error}") from None
+        why = "its rows differ in length" if "inhomogeneous" in str(error) else str(error)
+        raise DtypeError(f"{value!r:.60} is no array: {why}") from None
     if array.dtype.kind not in "biuf":
         raise DtypeError(f"a tensor, an array or a number is wanted, not {value!r:.60}")
     return array
@@ -234,22 +235,24 @@ def promoted(name: str, nodes: Sequence[Node]) -> str:
     return result
 
 
-def broadcast_shape(name: str, nodes: Sequence[Node]) -> Shape:
-    """Return the shape that several broadcast to; a named dimension is never repeated.
+def broadcast_shape(name: str, nodes: Sequence[Node], kept: int = 0) -> Shape:
+    """Return the shape that several broadcast to, their last ``kept`` axes left out.
+
+    A named dimension is never repeated.
 
     Errors: ShapeError with all shapes
     """
-    rank = max(len(n.shape) for n in nodes)
+    shapes = [n.shape[: len(n.shape) - kept] for n in nodes]
+    rank = max(map(len, shapes))
     result: list[Dim] = [1] * rank
-    for node in nodes:
-        lead = rank - len(node.shape)
-        for i, d in enumerate(node.shape, start=lead):
+    for shape in shapes:
+        for i, d in enumerate(shape, start=rank - len(shape)):
             if result[i] == 1:
                 result[i] = d
             elif d != 1 and dims.equal(result[i], d) is False:
                 raise ShapeError(
                     f"{name}: {dims.text(result[i])} and {dims.text(d)} elements do not fit "
-                    f"together at axis {i - rank}",
+                    f"together at axis {i - rank - kept}",
                     rows=[(n.label, str(n.type)) for n in nodes],
                     hint=_broadcast_hint(nodes),
                 )

@@ -61,6 +61,7 @@ def conv2d(
             f"conv2d: the bias is {dims.shape_text(bias.shape)}, there are {filters.shape[0]} "
             "filters",
             rows=[(bias.label, str(bias.type)), (filters.label, str(filters.type))],
+            hint=f"declare the bias with the shape ({filters.shape[0]},)",
         )
     return functions.add(made, Tensor(linear.reshape(bias, (*bias.shape, 1, 1))))
 

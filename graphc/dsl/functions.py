@@ -435,8 +435,7 @@ def _stacks(left: ir.Node, right: ir.Node) -> tuple[ir.Node, ir.Node]:
     """Broadcast the batch axes of two stacks of matrices."""
     if len(left.shape) == len(right.shape) and left.shape[:-2] == right.shape[:-2]:
         return left, right
-    shells = [leaf.input("batch", n.shape[:-2], n.dtype) for n in (left, right)]
-    batch = convert.broadcast_shape("matmul", shells)
+    batch = convert.broadcast_shape("matmul", (left, right), kept=2)
     return (
         linear.broadcast_to(left, (*batch, *left.shape[-2:])),
         linear.broadcast_to(right, (*batch, *right.shape[-2:])),

@@ -191,11 +191,12 @@ def _gradients(loss: Node, wrt: Sequence[Node], disconnected: str) -> list[Node]
 
 
 def _missing(loss: Node, given: Node, node: Node, order: list[Node], disconnected: str) -> Node:
-    reached = loss in depends(order, [node]) and node in set(order)
-    if reached or disconnected == "zero":
+    inside = node in set(order)
+    if disconnected == "zero" or (inside and loss in depends(order, [node])):
         return elementwise.filled(0, node)
+    why = "each path passes integers or stop_gradient" if inside else "no path leads there"
     raise GradientError(
-        f"the loss does not depend on {given.label} through floats",
+        f"the loss has no gradient by {given.label}: {why}",
         rows=[
             ("loss", str(loss.type), loss.note.where or ""),
             (given.label, str(given.type), given.note.where or ""),

@@ -14,6 +14,7 @@ from graphc.dsl.location import public
 from graphc.dsl.names import scope
 from graphc.dsl.tensor import Tensor
 from graphc.errors import ShapeError
+from graphc.ops.conv import channel_hint
 
 _OPTIONS = ("stride", "padding", "dilation", "groups", "exact")
 
@@ -112,7 +113,9 @@ class Conv2d:
             raise ShapeError(f"Conv2d: the number of groups is at least 1, not {groups}")
         if len(node.shape) != 4:
             raise ShapeError(
-                "Conv2d: takes images (N, C, H, W)", rows=[(node.label, str(node.type))]
+                "Conv2d: takes images (N, C, H, W)",
+                rows=[(node.label, str(node.type))],
+                hint=channel_hint(node),
             )
         channels = node.shape[1]
         if not isinstance(channels, int) or channels % groups:
@@ -132,5 +135,6 @@ def _width(layer: str, node: ir.Node) -> int:
         raise ShapeError(
             f"{layer}: the last axis has no number of elements, so the weight has no shape",
             rows=[(node.label, str(node.type))],
+            hint="declare it as a number, or .reshape to one",
         )
     return width

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import copy
 import os
 import sys
 from collections.abc import Callable
@@ -16,6 +18,7 @@ P = ParamSpec("P")
 R = TypeVar("R")
 
 _PACKAGE = str(Path(__file__).resolve().parent.parent) + os.sep
+_BETWEEN = (_PACKAGE, contextlib.__file__, copy.__file__)  # what stands between us and the user
 
 
 def user_line() -> str:
@@ -25,7 +28,7 @@ def user_line() -> str:
     path reaches generated code.
     """
     frame = sys._getframe(1)
-    while frame.f_back is not None and frame.f_code.co_filename.startswith(_PACKAGE):
+    while frame.f_back is not None and frame.f_code.co_filename.startswith(_BETWEEN):
         frame = frame.f_back
     return f"{_short(frame.f_code.co_filename)}:{frame.f_lineno}"
 

@@ -53,6 +53,10 @@ def cross_entropy(
                 (scores.label, str(scores.type), "… V"),
                 (wanted.label, str(wanted.type), "one class for each row"),
             ],
+            hint=f"one-hot rows: .argmax({axis}) gives the classes, .astype(\"{scores.dtype}\") "
+            "makes them probabilities"
+            if len(wanted.shape) == len(scores.shape)
+            else None,
         )
     picked = Tensor(indexing.pick(rows.node, wanted))
     each = functions.logsumexp(rows, -1) - picked

@@ -67,13 +67,13 @@ def check_identifier(kind: str, name: Any) -> None:
     """
     if not isinstance(name, str) or not _IDENTIFIER.match(name) or len(name) > _LONGEST:
         raise NameClashError(
-            f"the name of a {kind} is an ASCII identifier (a letter, then letters, digits, _; "
-            f"at most {_LONGEST}), not {_shown(name)}"
+            f"{kind} names are ASCII identifiers (a letter, then letters, digits, _; at most "
+            f"{_LONGEST} in all), and {_shown(name)} is none"
         )
     if keyword.iskeyword(name) or name in _C_KEYWORDS:
         language = "Python" if keyword.iskeyword(name) else "C"
         raise NameClashError(
-            f"the name of a {kind} may not be {name!r}, a keyword of {language}",
+            f"{kind} names are no keywords, and {name!r} is one of {language}",
             hint=f"{name}_ would do",
         )
     if kind == "function" and name in RESERVED:

@@ -33,7 +33,7 @@ class Updates(dict[Tensor, Any]):
         return _joined(other, self)
 
     @public
-    def __ior__(self, other: Any) -> Updates:  # type: ignore[override,misc]
+    def __ior__(self, other: Any) -> Updates:  # type: ignore[override]
         return _joined(self, other)
 
 

@@ -59,7 +59,7 @@ def function(
     _check_keys(outputs)
     leaves, shape = structure.flatten(outputs)
     results = tuple(Tensor(node_of(t)) for t in leaves)
-    made = by_tensor("function: updates=", updates) if updates is not None else {}
+    made = by_tensor("updates", updates) if updates is not None else {}
     changes = tuple((s, _new_value(s, v)) for s, v in made.items())
     form = bool(changes) if training is None else training
     return Function(given, results, shape, changes, form, user_line())
@@ -164,12 +164,15 @@ def _states(functions: Sequence[ir.Function]) -> tuple[Node, ...]:
 
 def _check_uses(program: ir.Program) -> None:
     """Raise if one name of a dimension or leaf stands for two things."""
-    inputs = {n.attrs["name"] for f in program.functions for n in f.inputs}
+    inputs = {n.attrs["name"]: n for f in program.functions for n in f.inputs}
     for state in program.states:
-        if state.attrs["name"] in inputs:
+        other = inputs.get(state.attrs["name"])
+        if other is not None:
             raise NameClashError(
                 f"an input and a {state.op.name} are both called {state.label!r}",
                 where=state.note.where,
+                rows=[(n.op.name, str(n.type), n.note.where or "") for n in (other, state)],
+                hint="give one of them another name",
             )
 
 

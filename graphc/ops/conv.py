@@ -40,6 +40,11 @@ def window(node: Node) -> Window:
     return made
 
 
+def channel_hint(x: Node) -> str | None:
+    """Return what to try with images that are no (N, C, H, W)."""
+    return "x[:, None] adds the axis C" if len(x.shape) == 3 else None
+
+
 def output_extent(extent: Dim, kernel: int, stride: int, pads: Pair, dilation: int) -> Dim:
     """Return ``floor((H + pt + pb - d(k-1) - 1) / s) + 1``."""
     reach = dilation * (kernel - 1) + 1
@@ -57,7 +62,7 @@ def extent_formula(extent: Dim, kernel: int, stride: int, pads: Pair, dilation: 
 
 
 def check_exact(
-    name: str, extent: Dim, reach: int, stride: int, pads: Pair, rows: list[tuple[str, ...]]
+    name: str, extent: Dim, reach: int, stride: int, pads: Pair, rows: Sequence[Row]
 ) -> None:
     """Raise if windows leave a remainder.
 
@@ -77,7 +82,11 @@ def check_exact(
 
 def _check(x: Node, w: Node, win: Window, rows: Sequence[Row]) -> None:
     if len(x.shape) != _RANK or len(w.shape) != _RANK:
-        raise ShapeError("conv2d: takes images (N, C, H, W), filters (M, C, KH, KW)", rows=rows)
+        raise ShapeError(
+            "conv2d: takes images (N, C, H, W), filters (M, C, KH, KW)",
+            rows=rows,
+            hint=channel_hint(x),
+        )
     if x.dtype != w.dtype or not x.tensor.is_float:
         raise DtypeError(f"conv2d: does not take {x.dtype} with {w.dtype}", rows=rows)
     if any(not isinstance(d, int) for d in (x.shape[1], *w.shape)):
@@ -88,8 +97,9 @@ def _check(x: Node, w: Node, win: Window, rows: Sequence[Row]) -> None:
         raise ShapeError(
             f"conv2d: the input has {channels} channels, the filters expect {expected}{grouped}",
             rows=rows,
-            hint=f"declare the filters with C = {channels}"
-            + (f" / {win.groups}" if win.groups > 1 else ""),
+            hint=f"declare the filters with C = {int(channels) // win.groups}"
+            if int(channels) % win.groups == 0
+            else f"{channels} channels do not divide into {win.groups} groups",
         )
     if int(w.shape[0]) % win.groups:
         raise ShapeError(
@@ -113,10 +123,12 @@ def _extents(size: Shape, kernel: Shape, win: Window, rows: Sequence[Row]) -> Sh
         where = ir.current_note().where
         fits = dims.require_at_least(padded, reach, "conv2d: the kernel fits the image", where)
         if not fits or int(kernel[axis]) < 1:
+            spread = f", spread over {reach}," if win.dilation[axis] > 1 else ""
             raise ShapeError(
-                f"conv2d: a kernel reaching over {reach} does not fit into {dims.text(padded)} "
-                f"(axis {letter}, padding included): {extent_formula(*arguments)}",
-                rows=rows,
+                f"conv2d: a kernel of {kernel[axis]}{spread} does not fit into "
+                f"{dims.text(padded)} (axis {letter}, padding included)",
+                rows=[*rows, (f"O{letter}", extent_formula(*arguments))],
+                hint="add padding, or take a smaller kernel",
             )
         if win.exact:
             check_exact("conv2d", size[axis], reach, win.stride[axis], win.padding[axis], rows)

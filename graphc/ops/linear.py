@@ -30,6 +30,7 @@ def _reshape_type(inputs: Sequence[Node], attrs: Attrs) -> TensorType:
             f"reshape: {dims.text(x.tensor.size)} elements do not fill the shape "
             f"{dims.shape_text(shape)} of {dims.text(dims.size(shape))}",
             rows=[(x.label, str(x.type))],
+            hint="-1 stands for the dimension that fits",
         )
     return TensorType(x.dtype, shape)
 
@@ -325,18 +326,19 @@ def flip(x: Node, axes: tuple[int, ...]) -> Node:
 def _concatenate_type(inputs: Sequence[Node], attrs: Attrs) -> TensorType:
     axis: int = attrs["axis"]
     first = inputs[0]
+    rows = [(n.label, str(n.type)) for n in inputs]
     for x in inputs[1:]:
-        alike = len(x.shape) == len(first.shape) and x.dtype == first.dtype
-        rest = [
-            (m, n) for i, (m, n) in enumerate(zip(x.shape, first.shape, strict=False)) if i != axis
-        ]
-        if not alike or not all(
-            dims.require_equal(m, n, "concatenate: other axes agree", _where()) for m, n in rest
-        ):
-            raise ShapeError(
-                f"concatenate: the tensors differ beside axis {axis}",
-                rows=[(n.label, str(n.type)) for n in inputs],
-            )
+        if len(x.shape) != len(first.shape) or x.dtype != first.dtype:
+            raise ShapeError("concatenate: the tensors have one dtype and rank", rows=rows)
+        for place, (m, n) in enumerate(zip(first.shape, x.shape, strict=True)):
+            said = "concatenate: other axes agree"
+            if place != axis and not dims.require_equal(m, n, said, _where()):
+                raise ShapeError(
+                    f"concatenate: {dims.text(m)} and {dims.text(n)} elements do not fit together "
+                    f"at axis {place}; only axis {axis} may differ",
+                    rows=rows,
+                    hint="axis= says along which axis they are joined",
+                )
     shape = list(first.shape)
     shape[axis] = dims.add(*(x.shape[axis] for x in inputs))
     return TensorType(first.dtype, tuple(shape))

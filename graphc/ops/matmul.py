@@ -24,6 +24,7 @@ def _infer(inputs: Sequence[Node], attrs: Attrs) -> TensorType:
             f"matmul: the left has {dims.text(a.shape[-1])} columns, "
             f"the right {dims.text(b.shape[-2])} rows",
             rows=rows,
+            hint="transpose the right one with .T" if a.shape[-1] == b.shape[-1] else None,
         )
     for m, n in zip(a.shape[:-2], b.shape[:-2], strict=True):
         if not dims.require_equal(m, n, "matmul: batches agree", where):

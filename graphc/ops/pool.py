@@ -14,7 +14,7 @@ from graphc import dims, ir
 from graphc.dims import Dim, Shape
 from graphc.errors import DtypeError, ShapeError
 from graphc.ir import Attrs, Cotangents, Differentiate, Floats, Node, Op, TensorType
-from graphc.ops.conv import Pads, Pair, check_exact
+from graphc.ops.conv import Pads, Pair, channel_hint, check_exact
 
 Gradients = tuple[Node | None, ...]
 _RANK = 4
@@ -60,9 +60,11 @@ def output_extent(extent: Dim, pool: Pool, axis: int) -> Dim:
 def _images(name: str, x: Node, pool: Pool) -> Shape:
     rows = [(x.label, str(x.type), "N C H W")]
     if len(x.shape) != _RANK:
-        raise ShapeError(f"{name}: takes images (N, C, H, W)", rows=rows)
+        raise ShapeError(f"{name}: takes images (N, C, H, W)", rows=rows, hint=channel_hint(x))
     if not x.tensor.is_float:
-        raise DtypeError(f"{name}: does not take {x.dtype}", rows=rows)
+        raise DtypeError(
+            f"{name}: does not take {x.dtype}", rows=rows, hint='.astype("float32") first'
+        )
     found = []
     for axis, letter in enumerate("HW"):
         extent, k, pads = x.shape[2 + axis], pool.kernel[axis], pool.padding[axis]
@@ -73,6 +75,7 @@ def _images(name: str, x: Node, pool: Pool) -> Shape:
                 f"{name}: a window of {k} does not fit into {dims.text(padded)} "
                 f"(axis {letter}, padding included)",
                 rows=rows,
+                hint="add padding, or take a smaller window",
             )
         if pool.exact:
             check_exact(name, extent, k, pool.stride[axis], pads, rows)

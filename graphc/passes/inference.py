@@ -28,6 +28,7 @@ def inference(roots: Iterable[Node]) -> dict[Node, Node]:
                 "the test form reaches a derivative of the training form, through "
                 f"{node.inputs[0].note.path or 'a phase'}",
                 where=node.note.where,
+                rows=[("the phase", str(node.type), node.note.where or "")],
                 hint="write training=True, or derive gx.inference(loss)",
             )
     return mapping

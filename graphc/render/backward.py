@@ -63,7 +63,8 @@ def read(loss: Node, grads: Mapping[str, Node], values: Values, symbol: str = ""
     inside = set(ir.topological((loss,)))
     names = naming.own_names(n for n in order if n in inside)
     derived = _derived(order, inside, grads)
-    read_later = [c for n in order if n in derived for c in n.inputs if c not in inside | derived]
+    known = inside | derived
+    read_later = [c for n in order if n in derived for c in n.inputs if c not in known]
     apart = [n for n in read_later if n.inputs and not naming.is_passing(n)]
     given = {} if not symbol or loss in names else {loss: symbol}
     symbols = naming.symbols((loss, *apart), given)
@@ -87,9 +88,9 @@ def _aligned(
 
     Before a loss is derived it is exchanged for a form that loses no digits; here it is again.
     """
-    if _reads_only(loss, grads) and _is_derived_from(loss, grads):
-        return loss, dict(grads), values
     stable = rewrite.rewritten((loss,), stabilise.RULES)[loss]
+    if _reads_only(loss, grads) and (stable is loss or _is_derived_from(loss, grads)):
+        return loss, dict(grads), values
     merged = merge(ir.program_of(*grads.values(), stable))
     *found, loss = merged.functions[0].outputs
     by_number: dict[int, Any] = {}
@@ -198,9 +199,7 @@ def _stated(derived: Sequence[Node], kept: set[Node]) -> tuple[Node, ...]:
     return tuple(stated)
 
 
-def gradient_names(
-    reading: Reading, sign: str, symbols: Mapping[Node, str]
-) -> dict[Node, str]:
+def gradient_names(reading: Reading, sign: str, symbols: Mapping[Node, str]) -> dict[Node, str]:
     """Return the name of each stated backward node: ``dL/ds1``, or ``g1`` for an inner value."""
     found: dict[Node, str] = {}
     taken = set(symbols.values())

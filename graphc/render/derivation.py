@@ -7,14 +7,14 @@ from __future__ import annotations
 
 import os
 import textwrap
-from collections.abc import Iterator, Mapping
+from collections.abc import Container, Iterator, Mapping
 from dataclasses import dataclass
 
 import numpy as np
 
 from graphc import ir
 from graphc.errors import GradientError
-from graphc.ir import Node
+from graphc.ir import Node, Note
 from graphc.ops import elementwise
 from graphc.render import backward, files, formulas, naming, words
 from graphc.render.backward import Reading
@@ -67,12 +67,10 @@ class Derivation:
 
         Errors: RenderError for another suffix; OSError
         """
-        files.save(path, {".txt": lambda: f"{self}\n".encode()})
+        files.save(path, {".txt": lambda: f"{self}\n"})
 
 
-def explain(
-    loss: Node, wrt: Node, gradient: Node, *, values: Values | None = None
-) -> Derivation:
+def explain(loss: Node, wrt: Node, gradient: Node, *, values: Values | None = None) -> Derivation:
     """Return the derivation of ``gradient``, the derivative of the loss by ``wrt``.
 
     Args:
@@ -85,14 +83,12 @@ def explain(
     """
     order = ir.topological((loss,))
     if wrt not in set(order):
-        raise GradientError(
-            f"the loss does not depend on {wrt.label}", where=wrt.note.where
-        )
-    target = naming.own_names(order).get(wrt, "wrt")
+        raise GradientError(f"the loss does not depend on {wrt.label}", where=wrt.note.where)
+    target = naming.own_names(order).get(wrt, "")
     reading = backward.read(loss, {target: gradient}, values or {}, "L")
     goal = reading.asked[target]
     writer = _Writer.of(reading, goal, target)
-    symbol = f"∂L/∂{words.shortened(target)}"
+    symbol = writer.back[goal]
     return Derivation(f"{symbol}, step by step", tuple(writer.steps(goal, symbol)))
 
 
@@ -102,14 +98,19 @@ class _Writer:
     names: Mapping[Node, str]
     back: Mapping[Node, str]
     texts: Mapping[Node, Term]
+    named: Container[Node]
+    by_note: Mapping[Note, Node]
 
     @staticmethod
     def of(reading: Reading, goal: Node, target: str) -> _Writer:
         names = {n: words.shortened(s) for n, s in reading.symbols.items()}
         back = backward.gradient_names(reading, "∂", names)
-        back[goal] = f"∂L/∂{words.shortened(target)}"
+        if target:
+            back[goal] = f"∂L/∂{words.shortened(target)}"
         known = {n: Term(s) for n, s in {**names, **back}.items()}
-        return _Writer(reading, names, back, formulas.written(reading.order, known, PLAIN))
+        texts = formulas.written(reading.order, known, PLAIN)
+        by_note = {n.note: n for n in reading.order if n not in reading.origins}
+        return _Writer(reading, names, back, texts, set(known), by_note)
 
     def steps(self, goal: Node, symbol: str) -> Iterator[Step]:
         for node in self.names:
@@ -144,7 +145,7 @@ class _Writer:
             symbol=symbol,
             expression=self.texts[node].text,
             type=_type_text(node),
-            rules=tuple(_rules(self.reading, node)),
+            rules=tuple(self._rules(node)),
             where=next(iter(wheres), node.note.where or ""),
             value=self._value(node),
         )
@@ -165,30 +166,28 @@ class _Writer:
         found = formulas.written(order, known, PLAIN, opened=opened, longest=_PIECE)[goal].text
         return found if len(found) <= _LONGEST else self.texts[goal].text
 
+    def _rules(self, node: Node) -> Iterator[str]:
+        """Return the local rules that a gradient's own text applies, the loss's end first."""
+        reading = self.reading
+        found: dict[str, None] = {}
+        for inner in _written_inside(node, self.named):
+            origin = reading.origins.get(inner)
+            if origin is None:
+                continue
+            if origin.role.startswith("dL/dL") and not inner.inputs:
+                found["the loss by itself"] = None
+            elif origin.role.startswith("dL/d") and elementwise.is_formula(inner, elementwise.ADD):
+                found["several paths lead here: their gradients add up"] = None
+            elif origin.note in self.by_note:
+                found[_rule(self.by_note[origin.note])] = None
+        return iter(found)
+
 
 def _type_text(node: Node) -> str:
     return str(node.type)
 
 
-def _rules(reading: Reading, node: Node) -> Iterator[str]:
-    """Return the local rules that a gradient's own text applies, the nearest to the loss first."""
-    named = {*reading.symbols, *reading.stated}
-    by_note = {n.note: n for n in reading.order if n not in reading.origins}
-    found: dict[str, None] = {}
-    for inner in _written_inside(node, named):
-        origin = reading.origins.get(inner)
-        if origin is None:
-            continue
-        if origin.role.startswith("dL/dL") and not inner.inputs:
-            found["the loss by itself"] = None
-        elif origin.role.startswith("dL/d") and elementwise.is_formula(inner, elementwise.ADD):
-            found["several paths lead here: their gradients add up"] = None
-        elif origin.note in by_note:
-            found[_rule(by_note[origin.note])] = None
-    return iter(found)
-
-
-def _written_inside(node: Node, named: set[Node]) -> list[Node]:
+def _written_inside(node: Node, named: Container[Node]) -> list[Node]:
     """Return the nodes that a statement's text holds, inputs first."""
     found: dict[Node, None] = {}
     waiting = [node]

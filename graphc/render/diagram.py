@@ -48,11 +48,11 @@ class Diagram:
 
         Errors: RenderError for another suffix, or where no engine is found; OSError
         """
-        forms = {
-            ".svg": lambda: self.svg.encode(),
+        forms: files.Forms = {
+            ".svg": lambda: self.svg,
             ".png": lambda: self.png,
-            ".dot": lambda: self.dot.encode(),
-            ".txt": lambda: sketch.text(self.sketch).encode(),
+            ".dot": lambda: self.dot,
+            ".txt": lambda: sketch.text(self.sketch),
         }
         files.save(path, forms)
 

@@ -206,8 +206,7 @@ def _small(line: str, colour: str) -> str:
 def wrapped(text: str) -> list[str]:
     """Return words in lines, broken at spaces; what is too much ends in dots."""
     lines: list[str] = []
-    for word in words.printable(text).split(" "):
-        word = words.shortened(word, _LINE)
+    for word in (words.shortened(w, _LINE) for w in words.printable(text).split(" ")):
         if lines and len(lines[-1]) + len(word) < _LINE:
             lines[-1] += f" {word}"
         elif word:

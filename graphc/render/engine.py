@@ -96,9 +96,7 @@ def _run(engine: Engine, options: list[str], text: bytes) -> bytes:
     return result.stdout
 
 
-def _started(
-    engine: Engine, options: list[str], text: bytes
-) -> subprocess.CompletedProcess[bytes]:
+def _started(engine: Engine, options: list[str], text: bytes) -> subprocess.CompletedProcess[bytes]:
     try:
         return subprocess.run(
             [engine.path, *options],

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from graphc.errors import RenderError
 
-Forms = Mapping[str, Callable[[], bytes]]
+Forms = Mapping[str, Callable[[], str | bytes]]
 
 
 def save(path: str | os.PathLike[str], forms: Forms) -> None:
@@ -30,11 +30,12 @@ def save(path: str | os.PathLike[str], forms: Forms) -> None:
             f"{said} names no form of this view: {target.name}", hint="one of " + " ".join(forms)
         )
     content = form()
+    written = content.encode() if isinstance(content, str) else content
     target.parent.mkdir(parents=True, exist_ok=True)
     handle, name = tempfile.mkstemp(dir=target.parent, prefix=".", suffix=target.suffix)
     try:
         with os.fdopen(handle, "wb") as file:
-            file.write(content)
+            file.write(written)
         os.chmod(name, 0o666 & ~_umask())
         os.replace(name, target)
     except BaseException:

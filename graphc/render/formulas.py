@@ -92,7 +92,7 @@ def _applied(name: str, args: list[Term], signs: Signs) -> Term:
     if name == "negative":
         return Term(signs.minus + args[0].at(PRODUCT), UNARY)
     if name == "add":
-        return _sum(*args, signs)
+        return _sum(args[0], args[1], signs)
     if name == "subtract":
         return Term(f"{args[0].at(SUM)} {signs.minus} {args[1].at(PRODUCT)}", SUM)
     if name == "multiply" and "1" in (args[0].text, args[1].text):
@@ -281,7 +281,9 @@ def slice_text(node: Node) -> str:
     """Return the box that a slice reads, as an index: ``:, 0:5``."""
     x = node.inputs[0]
     parts = []
-    for d, a, n, s in zip(x.shape, node.attrs["start"], node.shape, node.attrs["step"], strict=True):
+    for d, a, n, s in zip(
+        x.shape, node.attrs["start"], node.shape, node.attrs["step"], strict=True
+    ):
         if a == 0 and n == d and s == 1:
             parts.append(":")
             continue

@@ -15,6 +15,7 @@ from graphc import ir
 from graphc.ir import Node, Note
 from graphc.ops import elementwise, leaf, scan
 from graphc.render import formulas, naming, words
+from graphc.render.formulas import PRETTY, Term
 from graphc.render.sketch import Arrow, Box, Sketch, without_loops
 
 BUDGET = 300  # boxes that a reader, and the engine, can take
@@ -48,9 +49,7 @@ class Folded:
     drawn: set[Node]
 
 
-def sketch(
-    outputs: Mapping[str, Node], title: str, values: Values, collapse: int | None
-) -> Sketch:
+def sketch(outputs: Mapping[str, Node], title: str, values: Values, collapse: int | None) -> Sketch:
     """Return the forward picture of some outputs."""
     roots = set(outputs.values())
     order = ir.topological(outputs.values())
@@ -59,7 +58,7 @@ def sketch(
     scopes = {n: scope_of(n.note) for n in folded.shown}
     groups = grouping(scopes, roots, collapse)
     keys = box_keys(folded.shown, groups)
-    names = {**{n: name for name, n in reversed(outputs.items())}, **names}
+    names = {**{n: name for name, n in reversed(list(outputs.items()))}, **names}
     writer = _BoxWriter(folded, keys, names, roots, values, words.usual_dtype(order))
     boxes = group_boxes(folded.shown, groups, keys)
     for node in folded.shown:
@@ -124,9 +123,7 @@ def grouping(
     return _by_stretch(scopes, kept if len(kept) < budget // 2 else set(), budget)
 
 
-def _by_scope(
-    scopes: Mapping[Node, Group], kept: set[Node], depth: int
-) -> dict[Node, Group]:
+def _by_scope(scopes: Mapping[Node, Group], kept: set[Node], depth: int) -> dict[Node, Group]:
     return {
         node: ("scope", *scope[: depth + 1])
         for node, scope in scopes.items()
@@ -142,6 +139,7 @@ def _by_stretch(nodes: Iterable[Node], kept: set[Node], budget: int) -> dict[Nod
 
 
 def box_keys(shown: Sequence[Node], groups: Mapping[Node, Group]) -> dict[Node, str]:
+    """Return the key of each node's box, or of the block that it is in."""
     numbers: dict[Node | Group, int] = {}
     return {n: f"n{numbers.setdefault(groups.get(n, n), len(numbers))}" for n in shown}
 
@@ -149,6 +147,7 @@ def box_keys(shown: Sequence[Node], groups: Mapping[Node, Group]) -> dict[Node, 
 def group_boxes(
     shown: Sequence[Node], groups: Mapping[Node, Group], keys: Mapping[Node, str]
 ) -> dict[str, Box]:
+    """Return a box for each block, by its key."""
     members: dict[Group, list[Node]] = {}
     for node in shown:
         if node in groups:
@@ -183,6 +182,7 @@ def _counted(count: int, word: str) -> str:
 def in_order(
     boxes: Mapping[str, Box], keys: Mapping[Node, str], shown: Sequence[Node]
 ) -> tuple[Box, ...]:
+    """Return boxes in the order of the nodes that they stand for."""
     ordered = dict.fromkeys(keys[n] for n in shown)
     return tuple(boxes[key] for key in ordered)
 
@@ -270,5 +270,12 @@ def value_of(node: Node, values: Values) -> str:
 
 def tip(node: Node) -> str:
     """Return the formula and the user's line of a node."""
-    parts = [node.op.formula if node.inputs else node.op.name, node.note.where or ""]
+    parts = [_formula(node) if node.inputs else node.op.name, node.note.where or ""]
     return "  at ".join(part for part in parts if part)
+
+
+def _formula(node: Node) -> str:
+    if node.op is not elementwise.ELEMENTWISE:
+        return node.op.formula
+    letters = [Term(str(letter)) for letter in node.attrs["formula"].arguments]
+    return f"y = {formulas.elementwise_term(node, letters, PRETTY).text}"

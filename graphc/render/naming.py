@@ -16,6 +16,7 @@ from graphc.render import formulas
 
 _LEAVES = (leaf.INPUT, leaf.PARAMETER, leaf.STATE)
 _DEEPEST = 3  # nodes written into one statement, one inside the other
+_PARTS = 8  # dots of a name, from its end, where it may be cut
 _SUMS = (elementwise.ADD, elementwise.SUBTRACT)
 _ACTIVATIONS = {
     *("tanh", "sigmoid", "relu", "leaky_relu", "elu", "silu", "gelu", "softplus", "erf", "sin"),
@@ -23,9 +24,7 @@ _ACTIVATIONS = {
 }
 
 
-def symbols(
-    outputs: Iterable[Node], given: Mapping[Node, str] | None = None
-) -> dict[Node, str]:
+def symbols(outputs: Iterable[Node], given: Mapping[Node, str] | None = None) -> dict[Node, str]:
     """Return the symbol of each statement that the outputs reach, in topological order.
 
     ``given`` names nodes in advance. A name that two nodes carry gets a number at the second.
@@ -99,14 +98,17 @@ def shortened(names: Mapping[Node, str]) -> dict[Node, str]:
     """Return each name's shortest ending of whole words, ``c1.weight``, that no other shares."""
     endings: Counter[str] = Counter()
     for name in names.values():
-        parts = name.split(".")
-        endings.update(".".join(parts[i:]) for i in range(len(parts)))
-    found = {}
-    for node, name in names.items():
-        parts = name.split(".")
-        choices = (".".join(parts[i:]) for i in range(len(parts) - 1, -1, -1))
-        found[node] = next((c for c in choices if c and endings[c] == 1), name)
-    return found
+        endings.update(_endings(name))
+    return {
+        node: next((e for e in _endings(name) if e and endings[e] == 1), name)
+        for node, name in names.items()
+    }
+
+
+def _endings(name: str) -> list[str]:
+    """Return the endings of a name that begin after one of its last dots, the shortest first."""
+    parts = name.rsplit(".", _PARTS)
+    return [".".join(parts[i:]) for i in range(len(parts) - 1, -1, -1)]
 
 
 def _is_written_inside(node: Node, user: Node | None) -> bool:

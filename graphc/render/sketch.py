@@ -81,7 +81,8 @@ def text(sketch: Sketch) -> str:
         "  ".join(cell.ljust(w) for cell, w in zip(row, (*widths, 0), strict=True)).rstrip()
         for row in rows
     ]
-    return "\n".join([sketch.title] * bool(sketch.title) + lines) + "\n"
+    title = [words.shortened(sketch.title, 80)] if sketch.title else []
+    return "\n".join(title + lines) + "\n"
 
 
 def _names(boxes: Sequence[Box]) -> dict[str, str]:

@@ -19,6 +19,7 @@ import graphc as gx
 
 SAMPLES = Path(__file__).parents[2] / "samples"
 BACKENDS = ["numpy", pytest.param("c", marks=pytest.mark.cc)]
+STABLE_RATE = 0.1  # at 0.2 batches of 8 climb to a loss of 3.8, and one ulp grows to 1e-10
 MNIST = os.environ.get("GRAPHC_MNIST")
 
 
@@ -41,6 +42,7 @@ def _trained(backend: str, steps: int) -> gx.Module:
     data = sample.digits.load()
     module = gx.compile(sample.program, backend=backend, dtype="float64")
     module.init(seed=3)
+    module.state["sgd.lr"] = STABLE_RATE
     for step in range(steps):
         part = slice(8 * step, 8 * step + 8)
         module.train(data.train_images[part], data.train_labels[part])
@@ -64,7 +66,7 @@ def test_both_back_ends_agree_after_50_steps() -> None:
     first, second = (_trained(name, 50) for name in ("numpy", "c"))
     before = _trained("numpy", 0)
     for name, values in first.state.items():
-        np.testing.assert_allclose(values, second.state[name], rtol=0, atol=1e-10, err_msg=name)
+        np.testing.assert_allclose(values, second.state[name], rtol=0, atol=1e-12, err_msg=name)
         if name != "sgd.lr":
             assert np.abs(values - before.state[name]).max() > 1e-3, name
 
@@ -80,7 +82,7 @@ def test_a_short_run_learns(backend: str) -> None:
             data.train_images[:1600], data.train_labels[:1600], size=16, seed=0
         )
     ]
-    assert np.mean(losses[:10]) > 2.0 > 1.0 > np.mean(losses[-10:])
+    assert np.mean(losses[-10:]) < 0.5 * np.mean(losses[:10])
     right = sample.predict(module, data.test_images) == data.test_labels
     assert right.mean() > 0.7
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
@@ -410,3 +411,15 @@ def test_pipeline_keeps_the_value_of_a_sample(sample: op_samples.Sample) -> None
     np.testing.assert_array_equal(*values)
     names = {n.op.name for n in ir.topological(after.roots)}
     assert not names & {o.name for o in (phase.PHASE, phase.WITH_UPDATE, phase.STOP_GRADIENT)}
+
+
+def test_dump_holds_the_program_after_each_pass(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("GRAPHC_DUMP", str(tmp_path / "dump"))
+    x = leaf.input("x", (N,), "float32")
+    pipeline.canonical(ir.program_of(_negative(x), inputs=(x,)), dtype="float64", sizes={"N": 2})
+    names = sorted(p.name for p in (tmp_path / "dump").iterdir())
+    passes = ("declared", "bind", "retype", *(p.__name__ for p in pipeline.PASSES))
+    assert names == [f"{i:02}-{name}.txt" for i, name in enumerate(passes)]
+    assert "float64[2]" in (tmp_path / "dump" / names[-1]).read_text()

@@ -65,10 +65,10 @@ def test_matmul_of_a_scalar():
 
 @mistake
 def test_matmul_of_stacks_that_differ():
-    """ShapeError: matmul: 2 and 5 elements do not fit together at axis -1
+    """ShapeError: matmul: 2 and 5 elements do not fit together at axis -3
       at test_shapes.py:here
-      batch   float32[2]
-      batch   float32[5]
+      a   float32[2, 3, 4]
+      b   float32[5, 4, 3]
       try: shapes align at their last axes; only axes of length 1 repeat
     """
     a, b = gx.input("a", (2, 3, 4)), gx.input("b", (5, 4, 3))
@@ -80,6 +80,7 @@ def test_dense_on_an_open_width():
     """ShapeError: Dense: the last axis has no number of elements, so the weight has no shape
       at test_shapes.py:here
       x   float32[N, D]
+      try: declare it as a number, or .reshape to one
     """
     x = gx.input("x", ("N", "D"))
     return gx.nn.Dense(10)(x)  # here
@@ -99,10 +100,11 @@ def test_dense_called_again_on_another_width():
 
 @mistake
 def test_concatenate_of_other_axes():
-    """ShapeError: concatenate: the tensors differ beside axis 0
+    """ShapeError: concatenate: 3 and 4 elements do not fit together at axis 1; only axis 0 may differ
       at test_shapes.py:here
       a   float32[N, 3]
       b   float32[N, 4]
+      try: axis= says along which axis they are joined
     """
     a, b = gx.input("a", ("N", 3)), gx.input("b", ("N", 4))
     return gx.concatenate([a, b], axis=0)  # here
@@ -129,6 +131,7 @@ def test_reshape_to_another_size():
     """ShapeError: reshape: 784*N elements do not fill the shape [N, 28, 27] of 756*N
       at test_shapes.py:here
       x   float32[N, 28, 28]
+      try: -1 stands for the dimension that fits
     """
     x = gx.input("x", ("N", 28, 28))
     return x.reshape(x.shape[0], 28, 27)  # here
@@ -337,6 +340,7 @@ def test_cross_entropy_of_one_hot_integers():
       at test_shapes.py:here
       x   float32[N, 10]   … V
       y   int64[N, 10]     one class for each row
+      try: one-hot rows: .argmax(1) gives the classes, .astype("float32") makes them probabilities
     """
     x, y = gx.input("x", ("N", 10)), gx.input("y", ("N", 10), dtype="int64")
     return gx.cross_entropy(x, y)  # here
@@ -445,7 +449,7 @@ def test_a_number_that_the_dtype_does_not_hold():
 
 @mistake
 def test_a_ragged_list():
-    """DtypeError: [[1, 2], [3]] is no array: setting an array element with a sequence. The requested array has an inhomogeneous shape after 1 dimensions. The detected shape was (2,) + inhomogeneous part.
+    """DtypeError: [[1, 2], [3]] is no array: its rows differ in length
       at test_shapes.py:here
     """
     return gx.input("a", (2, 2)) + [[1, 2], [3]]  # here

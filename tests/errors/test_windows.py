@@ -30,7 +30,7 @@ def test_channels_that_differ_in_groups():
       at test_windows.py:here
       x   float32[N, 6, 28, 28]   N C H W
       w   float32[4, 2, 3, 3]     M C KH KW
-      try: declare the filters with C = 6 / 2
+      try: declare the filters with C = 3
     """
     x, w = images(6), gx.parameter("w", (4, 2, 3, 3))
     return gx.conv2d(x, w, groups=2)  # here
@@ -66,10 +66,12 @@ def test_no_groups():
 
 @mistake
 def test_a_kernel_larger_than_the_image():
-    """ShapeError: conv2d: a kernel reaching over 5 does not fit into 4 (axis H, padding included): floor((4 + 0 + 0 - (5 - 1) - 1) / 1) + 1 = 0
+    """ShapeError: conv2d: a kernel of 5 does not fit into 4 (axis H, padding included)
       at test_windows.py:here
-      x   float32[N, 1, 4, 4]   N C H W
-      w   float32[1, 1, 5, 5]   M C KH KW
+      x    float32[N, 1, 4, 4]   N C H W
+      w    float32[1, 1, 5, 5]   M C KH KW
+      OH   floor((4 + 0 + 0 - (5 - 1) - 1) / 1) + 1 = 0
+      try: add padding, or take a smaller kernel
     """
     x, w = images(1, 4), gx.parameter("w", (1, 1, 5, 5))
     return gx.conv2d(x, w)  # here
@@ -77,10 +79,12 @@ def test_a_kernel_larger_than_the_image():
 
 @mistake
 def test_a_dilated_kernel_larger_than_the_image():
-    """ShapeError: conv2d: a kernel reaching over 9 does not fit into 7 (axis H, padding included): floor((7 + 0 + 0 - 4*(3 - 1) - 1) / 1) + 1 = -1
+    """ShapeError: conv2d: a kernel of 3, spread over 9, does not fit into 7 (axis H, padding included)
       at test_windows.py:here
-      x   float32[N, 1, 7, 7]   N C H W
-      w   float32[1, 1, 3, 3]   M C KH KW
+      x    float32[N, 1, 7, 7]   N C H W
+      w    float32[1, 1, 3, 3]   M C KH KW
+      OH   floor((7 + 0 + 0 - 4*(3 - 1) - 1) / 1) + 1 = -1
+      try: add padding, or take a smaller kernel
     """
     x, w = images(1, 7), gx.parameter("w", (1, 1, 3, 3))
     return gx.conv2d(x, w, dilation=4)  # here
@@ -113,6 +117,7 @@ def test_a_pool_window_larger_than_the_image():
     """ShapeError: avg_pool2d: a window of 5 does not fit into 4 (axis H, padding included)
       at test_windows.py:here
       x   float32[N, 1, 4, 4]   N C H W
+      try: add padding, or take a smaller window
     """
     return gx.avg_pool2d(images(1, 4), 5)  # here
 
@@ -122,6 +127,7 @@ def test_images_without_channels():
     """ShapeError: Conv2d: takes images (N, C, H, W)
       at test_windows.py:here
       x   float32[N, 28, 28]
+      try: x[:, None] adds the axis C
     """
     return gx.nn.Conv2d(6, 5)(gx.input("x", ("N", 28, 28)))  # here
 
@@ -140,6 +146,7 @@ def test_images_of_integers():
     """DtypeError: max_pool2d: does not take uint8
       at test_windows.py:here
       x   uint8[N, 1, 8, 8]   N C H W
+      try: .astype("float32") first
     """
     x = gx.input("x", ("N", 1, 8, 8), dtype="uint8")
     return gx.max_pool2d(x, 2)  # here
@@ -151,6 +158,7 @@ def test_a_bias_of_another_length():
       at test_windows.py:here
       b   float32[1]
       w   float32[6, 1, 5, 5]
+      try: declare the bias with the shape (6,)
     """
     w, b = gx.parameter("w", (6, 1, 5, 5)), gx.parameter("b", (1,))
     return gx.conv2d(images(), w, b)  # here

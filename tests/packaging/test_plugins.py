@@ -33,10 +33,10 @@ backend_object = Passing()
 '''
 
 
-def double() -> gx.Program:
+def twice() -> gx.Program:
     """Return the program x -> 2 x."""
     x = gx.input("x", ("N",))
-    return gx.Program("double", run=gx.function([x], x * 2))
+    return gx.Program("twice", run=gx.function([x], x * 2))
 
 
 class Passing:
@@ -59,21 +59,21 @@ class Passing:
 
 
 def test_an_object_is_a_back_end() -> None:
-    module = gx.compile(double(), backend=Passing())
+    module = gx.compile(twice(), backend=Passing())
     assert module.backend == "passing"
     np.testing.assert_array_equal(module.run([1, 2]), np.array([2, 4], "float32"))
 
 
 def test_what_a_back_end_lacks_is_said_with_the_op_and_what_else_would_do() -> None:
     with pytest.raises(UnsupportedError, match="'passing' does not run tan: it is not written yet"):
-        gx.compile(double(), backend=Passing("tan"))
+        gx.compile(twice(), backend=Passing("tan"))
 
 
 def test_another_protocol_is_refused_with_both_numbers() -> None:
     other = Passing()
     other.protocol = 7
     with pytest.raises(BackendError, match="speaks protocol 7, this graphc speaks 1"):
-        gx.compile(double(), backend=other)
+        gx.compile(twice(), backend=other)
 
 
 @pytest.mark.parametrize(("protocol", "expected"), [(1, "passing [2. 4.]"), (2, "protocol 2")])
@@ -88,7 +88,7 @@ def test_an_installed_plugin_is_found(tmp_path: Path, protocol: int, expected: s
         """
         import graphc as gx
         x = gx.input("x", ("N",))
-        program = gx.Program("double", run=gx.function([x], x * 2))
+        program = gx.Program("twice", run=gx.function([x], x * 2))
         try:
             module = gx.compile(program, backend="passing")
             print(module.backend, module.run([1, 2]))

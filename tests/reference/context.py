@@ -67,7 +67,7 @@ def wide(x: Array) -> Array:
 
 def narrow(y: Array, dtype: np.dtype[Any]) -> Array:
     """Round wide elements to a dtype; integers wrap."""
-    if dtype == object:
+    if dtype.kind == "O":
         return y
     if dtype.name in FLOATS:
         return y.astype(dtype)

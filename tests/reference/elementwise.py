@@ -56,6 +56,11 @@ def _operand_dtype(name: str, args: Sequence[Tree], arguments: Sequence[Array]) 
 
 _CLAIMS = ("equal", "not_equal", "less", "less_equal", "logical_and", "logical_or", "logical_not")
 
+
+def _nan(x: Array) -> Any:
+    return np.isnan(x) if x.dtype.kind == "f" else False
+
+
 EXACT: dict[str, Callable[..., Any]] = {
     "add": lambda a, b: a + b,
     "subtract": lambda a, b: a - b,
@@ -72,8 +77,8 @@ EXACT: dict[str, Callable[..., Any]] = {
     "logical_or": lambda a, b: a | b,
     "logical_not": lambda a: ~a,
     "where": np.where,
-    "maximum": lambda a, b: np.where((a >= b) | (a != a), a, b),
-    "minimum": lambda a, b: np.where((a <= b) | (a != a), a, b),
+    "maximum": lambda a, b: np.where((a >= b) | _nan(a), a, b),
+    "minimum": lambda a, b: np.where((a <= b) | _nan(a), a, b),
     "abs": np.abs,
     "sign": np.sign,
     "floor": np.floor,

@@ -90,7 +90,7 @@ def _flip(context: Context, node: Node, inputs: list[Any]) -> Array:
     y = np.empty(x.shape, x.dtype)
     axes = node.attrs["axes"]
     for place in np.ndindex(x.shape):
-        back = (n - 1 - i if a in axes else i for a, (n, i) in enumerate(zip(x.shape, place)))
+        back = [x.shape[a] - 1 - i if a in axes else i for a, i in enumerate(place)]
         y[tuple(back)] = x[place]
     return y
 

@@ -29,7 +29,7 @@ def _run(folder: Path, name: str, *arguments: str) -> str:
         check=False,
     )
     assert done.returncode == 0, done.stderr.decode()
-    assert done.stderr == b""
+    assert not done.stderr or done.stderr.startswith(b"graphc: no C compiler")
     return done.stdout.decode()
 
 
