@@ -238,7 +238,7 @@ def converted(leaf: Node, value: Any, call: str) -> Array:
     try:
         array = np.asarray(value)
     except GraphcError as error:
-        raise CallError(f"{call}: {name} is no array: {error.message}") from None
+        raise CallError(f"{call}: {name}: {error.message}") from None
     except (ValueError, TypeError) as error:
         why = "its rows differ in length" if "inhomogeneous" in str(error) else str(error)
         raise CallError(

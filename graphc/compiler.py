@@ -180,9 +180,11 @@ def evaluate(
     arguments = {k: v for k, v in values.items() if k not in module.state}
     for name in values.keys() & module.state.keys():
         module.state[name] = values[name]
-    known = {n.attrs["name"] for f in program.functions for n in f.inputs}
+    known = dict.fromkeys(n.attrs["name"] for f in program.functions for n in f.inputs)
     sizes = dims.names(*(n.shape for n in ir.topological(program.roots)))
     unused = [n for n in arguments if n not in known and n not in sizes]
+    for name in (n for n in known if n not in arguments):
+        raise CallError(f"evaluate: the input {name} has no value", hint=f'at={{"{name}": …}}')
     results = module.functions["evaluate"](
         **{k: v for k, v in arguments.items() if k not in unused}
     )

@@ -27,8 +27,8 @@ def batches(
     """
     try:
         held = [np.asarray(a) for a in arrays]
-    except (TypeError, ValueError) as error:
-        raise CallError(f"batches: takes arrays: {error}") from None
+    except (TypeError, ValueError):
+        raise CallError(f"batches: takes arrays, not {arrays!r:.60}") from None
     if not held or any(a.ndim == 0 for a in held):
         raise CallError("batches: needs arrays of at least one axis")
     lengths = [len(a) for a in held]

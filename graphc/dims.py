@@ -83,11 +83,9 @@ def parse(dim: object) -> Dim:
             )
         return parse(canonical(dim)) if dim.is_number else canonical(dim)
     try:
-        number = operator.index(dim)  # type: ignore[arg-type]  (what has none raises)
+        number = -1 if isinstance(dim, bool) else operator.index(dim)  # type: ignore[arg-type]
     except TypeError:
-        number = None
-    if number is None or isinstance(dim, bool):
-        raise ShapeError(f"a dimension is a number or a name, not {dim!r:.60}")
+        raise ShapeError(f"a dimension is a number or a name, not {dim!r:.60}") from None
     if not 0 <= number <= LARGEST:
         raise ShapeError(f"a dimension lies between 0 and 2**63 - 1, not at {number}")
     return number

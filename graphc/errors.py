@@ -113,6 +113,10 @@ class NoCompilerError(CompilerError):
     """No C compiler at all, so that another back end may run instead."""
 
 
+class RenderError(GraphcError):
+    """A picture that cannot be drawn: no Graphviz engine, one that fails, or no such form."""
+
+
 class BackendError(GraphcError):
     """A back end that is not installed, is not one, or speaks another protocol."""
 

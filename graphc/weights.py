@@ -38,7 +38,10 @@ def write(
     try:
         replace(path, content)
     except OSError as error:
-        raise WeightsError(f"{path} cannot be written: {error.strerror}") from None
+        raise WeightsError(
+            f"{path} cannot be written: {error.strerror}",
+            hint=None if path.parent.exists() else "make the folder first",
+        ) from None
 
 
 def replace(path: Path, content: bytes) -> None:

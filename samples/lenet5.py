@@ -40,7 +40,7 @@ with gx.scope("classifier"):
     h = gx.nn.Dense(84, name="f6")(h).tanh()
     logits = gx.nn.Dense(10, name="output")(h)
 
-loss = gx.cross_entropy(logits, y)
+loss = gx.cross_entropy(logits, y).named("loss")
 program = gx.Program(
     "lenet5",
     predict=gx.function([x], gx.softmax(logits)),

@@ -25,7 +25,7 @@ XOR = np.array([0, 1, 1, 0])
 # ---------------------------------------------------------------- the networks
 
 
-def two_three_one() -> gx.Function:
+def two_three_one() -> Any:
     """S0: ŷ = σ(Θ2ᵀ σ(Θ1ᵀ x)), E = ½ (y - ŷ)², one step at rate 1."""
     x, y = gx.input("x", (2,)), gx.input("y", ())
     theta1, theta2 = gx.parameter("s0.Θ1", init=THETA1), gx.parameter("s0.Θ2", init=THETA2)
@@ -39,7 +39,7 @@ def two_three_one() -> gx.Function:
     return gx.function([x, y], values, updates=gx.sgd(error, lr=1.0, name="s0"))
 
 
-def two_two_one() -> gx.Function:
+def two_two_one() -> Any:
     """S4: o = σ(w · σ(Wᵀ x)), no bias, one step at rate 1; and the step as the notes take it.
 
     Their δ is minus the derivative of the error by what goes into a neuron.
@@ -60,7 +60,7 @@ def two_two_one() -> gx.Function:
     return gx.function([x, t], values, updates=gx.sgd(error, lr=1.0, name="s4"))
 
 
-def chain() -> gx.Function:
+def chain() -> Any:
     """S0: ŷ = σ(θ3 σ(θ2 σ(θ1 x))), its gradients, and the gradient by θ1 as it is printed."""
     x, y = gx.input("x", ()), gx.input("y", ())
     a, b = gx.parameter("chain.θ1", (), 0.5), gx.parameter("chain.θ2", (), -1.5)
@@ -75,14 +75,14 @@ def chain() -> gx.Function:
     return gx.function([x, y], values)
 
 
-def sign_net() -> gx.Function:
+def sign_net() -> Any:
     """S4: two lines and a third neuron between them make XOR; thresholds ½, 1½ and 1."""
     corners = gx.input("corners", ("N", 2))
     total = corners.sum(axis=1)
     return gx.function([corners], gx.sign(gx.sign(total - 0.5) - gx.sign(total - 1.5) - 1))
 
 
-def learned_xor() -> gx.Function:
+def learned_xor() -> Any:
     """Two inputs, four tanh neurons, one logit: XOR from random weights."""
     corners, y = gx.input("corners", ("N", 2)), gx.input("y", ("N",))
     hidden = gx.nn.Dense(4, name="xor.hidden")(corners).tanh()

@@ -21,7 +21,7 @@ Row = tuple[Any, ...]  # what, the notes' value, the computed value, and a remar
 
 def table(title: str, rows: Sequence[Row]) -> None:
     """Print rows of (what, notes, computed[, remark]) under a title."""
-    cells = [("", "notes", "computed", "")]
+    cells: list[tuple[str, ...]] = [("", "notes", "computed", "")]
     cells += [(*map(_shown, row), *[""] * (4 - len(row))) for row in rows]
     widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
     print(f"\n{title}")

@@ -1,4 +1,4 @@
-"""Golden error texts: a test is a user's mistake, and its docstring is all that the user reads.
+"""Golden error texts: a test is a user's mistake, and the text is all that the user reads.
 
 Holds no tests. A comment of one word at the end of a line names that line, so that the text can
 say ``at test_shapes.py:here`` and stay true when lines move.
@@ -20,17 +20,20 @@ from graphc.errors import GraphcError
 _LABEL = re.compile(r"#\s(\w+)$")
 
 
-def mistake(function: Callable[..., Any]) -> Callable[..., None]:
-    """Turn a mistake into a test that its error is the docstring, word for word."""
+def mistake(text: str) -> Callable[[Callable[..., Any]], Callable[..., None]]:
+    """Turn a function into a test that it raises an error of this text, word for word."""
 
-    @wraps(function)
-    def test(*args: Any, **kwargs: Any) -> None:
-        with pytest.raises(GraphcError) as caught:
-            function(*args, **kwargs)
-        folders = [str(v) for v in kwargs.values() if isinstance(v, Path)]
-        assert shown(function, caught.value, folders) == inspect.cleandoc(function.__doc__ or "")
+    def wrap(function: Callable[..., Any]) -> Callable[..., None]:
+        @wraps(function)
+        def test(*args: Any, **kwargs: Any) -> None:
+            with pytest.raises(GraphcError) as caught:
+                function(*args, **kwargs)
+            folders = [str(v) for v in kwargs.values() if isinstance(v, Path)]
+            assert shown(function, caught.value, folders) + "\n" == text
 
-    return test
+        return test
+
+    return wrap
 
 
 def shown(function: Callable[..., Any], error: GraphcError, folders: list[str]) -> str:

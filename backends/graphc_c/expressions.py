@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from graphc import ir
 from graphc.ir import FLOATS, Function, Node
-from graphc.ops.scalar import PRIMITIVES, Apply, Argument, Number, Tree
+from graphc.ops.scalar import PRIMITIVES, Apply, Argument, Number, Tree, number_dtype
 from graphc_c.cwriter import SUFFIXES
 from graphc_c.descriptors import Call, Expression, Extent, Literal, Read
 from graphc_c.plan import View
@@ -83,7 +83,8 @@ def _expression(node: Node, inputs: Sequence[Expression]) -> Expression:
         source = node.inputs[0].dtype
         function = f"gx_cast_{SUFFIXES[source]}_{SUFFIXES[node.dtype]}"
         return Call(function, tuple(inputs), node.dtype)
-    return of_tree(node.attrs["formula"].tree, inputs, node.dtype)
+    alone = number_dtype(node.dtype, tuple(n.dtype for n in node.inputs))
+    return of_tree(node.attrs["formula"].tree, inputs, alone)
 
 
 def of_tree(tree: Tree, inputs: Sequence[Expression], dtype: str) -> Expression:

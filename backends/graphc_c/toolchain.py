@@ -87,8 +87,8 @@ def find_compiler(environ: Mapping[str, str] = os.environ) -> Compiler:
     A variable that is set decides alone: if what it names does not work, that is an error. The
     answer is remembered for as long as the variables and the compiler's file stay as they are.
 
-    Errors:    CompilerError, or NoCompilerError where nothing is there, say what was tried, why each
-               failed, and what to install
+    Errors:    CompilerError, or NoCompilerError where there is none; it says what was tried, why
+               each failed, and what to install
     """
     key = tuple(environ.get(name) for name in ("GRAPHC_CC", "CC", "PATH"))
     known = _FOUND.get(key)

@@ -72,7 +72,7 @@ class Body:
         self._inside: dict[Node, list[str]] = {}  # ops of expressions that wait for their reader
         self._ops: list[str] = []
         self._checked: set[str] = set()
-        self._current: Node  # whose emitter is at work
+        self._defining: list[Node] = []  # whose emitters are at work, the inner one last
         self._sizes: dict[Dim, str] = {}
         self._keywords: dict[str, str] = {}
 
@@ -124,7 +124,7 @@ class Body:
 
     def spill(self, text: Text) -> Text:
         """Give a part of the current node's expression a name."""
-        name = self._names.numbered(_word(self._current) + "_part")
+        name = self._names.numbered(_word(self._defining[-1]) + "_part")
         return self._statement(f"{name} = {text.text}", Text(name))
 
     def check(self, claim: str, rest: str) -> None:
@@ -158,8 +158,8 @@ class Body:
     # ------------------------------------------------------------ statements
 
     def _define(self, node: Node) -> None:
-        outer, self._ops = (getattr(self, "_current", node), self._ops), []
-        self._current = node
+        outer, self._ops = self._ops, []
+        self._defining.append(node)
         text = self._emitters[node.op.name](node, self)
         if not text.is_name:
             self._ops.append(_word(node))
@@ -167,7 +167,8 @@ class Body:
             self._texts[node], self._inside[node] = text, self._ops
         else:
             self._texts[node] = self._assigned(node, text)
-        self._current, self._ops = outer
+        self._defining.pop()
+        self._ops = outer
 
     def _stays_inside(self, node: Node, text: Text) -> bool:
         if node.note.name is not None or node in self._roots:
@@ -189,7 +190,7 @@ class Body:
         return self._keywords[name]
 
     def _statement(self, text: str, result: Text, node: Node | None = None) -> Text:
-        self.lines.append(Line(text, node or self._current, self._ops))
+        self.lines.append(Line(text, node or self._defining[-1], self._ops))
         self._ops = []
         return result
 

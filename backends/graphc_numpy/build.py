@@ -110,7 +110,7 @@ def _executed(name: str, source: Source) -> dict[str, Any]:
 
 
 # What NumPy's messages about arrays that cannot be say.
-_TOO_LARGE = ("too big", "too large", "exceeded", "negative dimensions", "maximum")
+_TOO_LARGE = ("too big", "too large", "exceeded", "negative dimensions")
 
 
 def _size_error(function: Function, error: Exception, sizes: Mapping[str, int]) -> Exception:

@@ -207,11 +207,16 @@ def _kind(part: Argument | Number) -> str:
 
 
 def formula_text(
-    made: Formula, arguments: Sequence[Text | None], dtypes: Sequence[str], writer: Writer
+    made: Formula,
+    arguments: Sequence[Text | None],
+    dtypes: Sequence[str],
+    alone: str,
+    writer: Writer,
 ) -> Text:
     """Return a formula of expressions; parts that are read twice or grow long get names.
 
-    ``arguments`` holds None for what the formula does not read.
+    ``arguments`` holds None for what the formula does not read; ``alone`` is the dtype of what is
+    computed from plain numbers alone.
     """
     texts: list[Text] = []
     held: list[str | None] = []
@@ -225,7 +230,7 @@ def formula_text(
             texts.append(Text("", weak=True))
             held.append(None)
         else:
-            operands, dtype = _operands(made, below, tree.name, texts, held, dtypes)
+            operands, dtype = _operands(made, below, tree.name, texts, held, alone)
             text = primitive(tree.name, _short(operands, writer), dtype, writer)
             held.append("bool" if tree.name in _COMPARISONS else dtype)
             texts.append(writer.spill(text) if made.uses[place] > 1 else text)
@@ -238,11 +243,11 @@ def _operands(
     name: str,
     texts: Sequence[Text],
     held: Sequence[str | None],
-    dtypes: Sequence[str],
+    alone: str,
 ) -> tuple[list[Text], str]:
     """Return the operands of a primitive, its numbers written for the dtype that they take."""
     decisive = below[1:] if name == "where" else below
-    dtype = next((d for d in (held[k] for k in decisive) if d is not None), dtypes[0])
+    dtype = next((d for d in (held[k] for k in decisive) if d is not None), alone)
     operands = []
     for k in below:
         tree = made.parts[k][0]

@@ -6,7 +6,6 @@ pairs for H and W, paddings as ((top, bottom), (left, right)).
 """
 
 # mypy: disable-error-code="no-any-return"
-# (np.ndarray alone, which reads well in emitted source, says nothing of an element's type)
 
 from __future__ import annotations
 
@@ -67,7 +66,7 @@ def erf_single(x: np.ndarray) -> np.ndarray:
     for c in (-3.88396438e-3, 2.42546219e-2, -1.06777877e-1, -6.34846687e-1, -1.28717512e-1):
         far = far * t + c
     far = np.copysign(1 - np.exp(far * t - t), x)
-    return np.where(t > 0.927734375, far, near * x + x)
+    return where(t > 0.927734375, far, near * x + x)
 
 
 def erf_double(x: np.ndarray) -> np.ndarray:
@@ -151,7 +150,7 @@ def to_integer(x: np.ndarray, dtype: type) -> np.ndarray:
     """Truncate floats and saturate them; NaN becomes 0."""
     info = np.iinfo(dtype)
     low, high = float(info.min), float(info.max)  # 2**63 - 1 and 2**64 - 1 round up
-    y = np.where((x > low) & (x < high), x, 0).astype(dtype)
+    y: np.ndarray = np.where((x > low) & (x < high), x, 0).astype(dtype)
     return np.where(x >= high, dtype(info.max), np.where(x <= low, dtype(info.min), y))
 
 
@@ -360,11 +359,13 @@ def winners(
     best = np.full((*x.shape[:2], *size), -np.inf, x.dtype)
     for i, j in order:
         np.maximum(best, place(x, i, j, size, stride), out=best)
-    open_, found = np.ones(best.shape, bool), []
+    holds_nan = np.isnan(best).any()
+    undecided, found = np.ones(best.shape, bool), []
     for i, j in order:
         here = place(x, i, j, size, stride)
-        wins = ((here == best) | np.isnan(here)) & open_ & place(inside, i, j, size, stride)
-        open_ ^= wins
+        equal = (here == best) | np.isnan(here) if holds_nan else here == best
+        wins = equal & undecided & place(inside, i, j, size, stride)
+        undecided ^= wins
         found.append((i, j, wins))
     return found
 
@@ -451,9 +452,8 @@ def avg_pool2d_adjoint(
     """Spread each window's cotangent evenly over the window."""
     OH, OW = g.shape[2:]
     order, reached = window_places(kernel, stride, padding, (OH, OW), size)
-    share = g / window_counts(size, kernel, stride, (OH, OW), padding, count_include_pad).astype(
-        g.dtype
-    )
+    counts = window_counts(size, kernel, stride, (OH, OW), padding, count_include_pad)
+    share = g / counts.astype(g.dtype)
     (top, bottom), (left, right) = reached
     x = np.zeros((*g.shape[:2], top + size[0] + bottom, left + size[1] + right), g.dtype)
     for i, j in order:

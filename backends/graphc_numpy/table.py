@@ -12,7 +12,7 @@ from functools import cache
 from graphc import dims
 from graphc.dims import Dim, Shape
 from graphc.ir import FLOATS, INTEGERS, Node
-from graphc.ops.scalar import Tree
+from graphc.ops.scalar import Tree, number_dtype
 from graphc_numpy.body import Body, Emitter
 from graphc_numpy.expression import (
     ATOM,
@@ -176,7 +176,8 @@ def _elementwise(node: Node, body: Body) -> Text:
         operand = body.repeatable if reads[i] > 1 or shares else body.operand
         arguments[i] = operand(sources[i])
     dtypes = [x.dtype for x in node.inputs]
-    text = formula_text(made, arguments, dtypes, body)
+    alone = number_dtype(node.dtype, tuple(dtypes))
+    text = formula_text(made, arguments, dtypes, alone, body)
     if read:
         return text
     return _of(f"np.full({body.shape(node.shape)}, {strong(text, node.dtype).text})", text)

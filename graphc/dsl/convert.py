@@ -6,7 +6,7 @@ Broadcasts and promotes; knows no mathematics.
 from __future__ import annotations
 
 import operator
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from contextvars import ContextVar
 from typing import Any
@@ -96,6 +96,11 @@ def node_of(value: Any, dtype: str | None = None) -> Node:
     if isinstance(value, Tensor):
         return value.node
     if isinstance(value, sympy.Expr) and not value.is_number:
+        if not all(s.is_integer for s in value.free_symbols):
+            raise DtypeError(
+                f"{value} is an expression of a formula, not a tensor",
+                hint="in a formula use gx.scalar, as in gx.scalar.tanh(x)",
+            )
         if not value.is_integer:
             raise ShapeError(
                 f"{value} is not a whole number for all sizes, so it is no size",
@@ -159,9 +164,12 @@ def several(name: str, values: Any) -> list[Any]:
 
     Errors: GraphError
     """
-    if isinstance(values, str | Tensor | Mapping) or not isinstance(values, Iterable):
-        raise GraphError(f"{name}: takes a list of tensors, not {values!r:.60}")
-    return list(values)
+    try:
+        if not isinstance(values, str | Tensor | Mapping):
+            return list(values)
+    except TypeError:
+        pass
+    raise GraphError(f"{name}: takes a list of tensors, not {values!r:.60}")
 
 
 def by_tensor(name: str, table: Any) -> dict[Tensor, Any]:

@@ -108,8 +108,8 @@ def grad(loss: Tensor, wrt: Any = None, *, disconnected: str = "raise") -> Any:
     Errors: GradientError if the loss is no float scalar, or does not depend on a tensor of wrt
         through floats (``disconnected="zero"`` gives zeros there)
     """
-    if disconnected not in ("raise", "zero"):
-        raise GradientError(f'disconnected is "raise" or "zero", not {disconnected!r}')
+    if not isinstance(disconnected, str) or disconnected not in ("raise", "zero"):
+        raise GradientError(f'disconnected is "raise" or "zero", not {disconnected!r:.60}')
     _check_loss(loss)
     targets = wanted(loss, wrt)
     leaves, shape = structure.flatten(targets)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Sequence
 from typing import Any
 
@@ -64,9 +65,12 @@ def _checked(part: Any) -> Any:
         return node
     if part is None or isinstance(part, slice | sympy.Expr):
         return part
-    if isinstance(part, bool) or not hasattr(part, "__index__"):
-        raise DtypeError(f"an index is a number, a slice, None, ... or integers, not {part!r}")
-    return int(part)
+    try:
+        if not isinstance(part, bool):
+            return operator.index(part)
+    except TypeError:
+        pass
+    raise DtypeError(f"an index is a number, a slice, None, ... or integers, not {part!r:.60}")
 
 
 def _boxed(node: Node, parts: list[Any]) -> tuple[Node, list[Any]]:

@@ -86,7 +86,8 @@ class Conv2d:
         unknown = sorted(set(window) - set(_OPTIONS))
         if unknown:
             raise ShapeError(
-                f"Conv2d has no option {', '.join(unknown)}", hint=", ".join(_OPTIONS) + " are there"
+                f"Conv2d has no option {', '.join(unknown)}",
+                hint=", ".join(_OPTIONS) + " are there",
             )
         self.filters, self.kernel, self.name = filters, pair("Conv2d: the kernel", kernel), name
         self.has_bias, self.window = bias, window

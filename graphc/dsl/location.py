@@ -6,7 +6,7 @@ import contextlib
 import copy
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, MutableMapping
 from functools import wraps
 from pathlib import Path
 from typing import ParamSpec, TypeVar
@@ -18,7 +18,9 @@ P = ParamSpec("P")
 R = TypeVar("R")
 
 _PACKAGE = str(Path(__file__).resolve().parent.parent) + os.sep
-_BETWEEN = (_PACKAGE, contextlib.__file__, copy.__file__)  # what stands between us and the user
+# Python's own files that stand between us and the user: with, deepcopy, clear of a mapping.
+_PYTHONS = (contextlib.__file__, copy.__file__, MutableMapping.clear.__code__.co_filename)
+_BETWEEN = (_PACKAGE, *_PYTHONS)
 
 
 def user_line() -> str:

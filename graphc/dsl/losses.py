@@ -9,11 +9,11 @@ from __future__ import annotations
 from typing import Any
 
 from graphc import dims, ir
-from graphc.dsl import convert, functions
+from graphc.dsl import convert, functions, movement
 from graphc.dsl.convert import axis_of, node_of
 from graphc.dsl.location import public
 from graphc.dsl.tensor import Tensor
-from graphc.errors import DtypeError, ShapeError
+from graphc.errors import DtypeError, GraphError, ShapeError
 from graphc.ops import indexing
 
 
@@ -42,7 +42,7 @@ def cross_entropy(
         each = functions.negative((Tensor(wanted) * log_p).sum(axis))
         return _reduced("cross_entropy", each, weights, reduction)
     last = (*(i for i in range(len(scores.shape)) if i != axis), axis)
-    rows = functions.transpose(Tensor(scores), last)
+    rows = movement.transpose(Tensor(scores), last)
     expected = rows.shape[:-1]
     if len(wanted.shape) != len(expected) or any(
         dims.equal(a, b) is False for a, b in zip(wanted.shape, expected, strict=True)
@@ -53,7 +53,7 @@ def cross_entropy(
                 (scores.label, str(scores.type), "… V"),
                 (wanted.label, str(wanted.type), "one class for each row"),
             ],
-            hint=f"one-hot rows: .argmax({axis}) gives the classes, .astype(\"{scores.dtype}\") "
+            hint=f'one-hot rows: .argmax({axis}) gives the classes, .astype("{scores.dtype}") '
             "makes them probabilities"
             if len(wanted.shape) == len(scores.shape)
             else None,
@@ -94,7 +94,7 @@ def _pair(name: str, prediction: Any, target: Any) -> tuple[ir.Node, ir.Node]:
     if not a.tensor.is_float:
         raise DtypeError(f"{name}: predictions are floats, not {a.dtype}")
     if not b.tensor.is_float:
-        b = functions.cast(Tensor(b), a.dtype).node
+        b = movement.cast(Tensor(b), a.dtype).node
     _same_shape(name, a, b)
     return a, b
 
@@ -113,10 +113,8 @@ def _same_shape(name: str, a: ir.Node, b: ir.Node) -> None:
 def _reduced(name: str, each: Tensor, weights: Any, reduction: str) -> Tensor:
     if weights is not None:
         each = each * Tensor(convert.node_of(weights, each.dtype))
+    if not isinstance(reduction, str) or reduction not in ("mean", "sum", "none"):
+        raise GraphError(f'{name}: reduction is "mean", "sum" or "none", not {reduction!r:.60}')
     if reduction == "none":
         return each
-    if reduction == "sum":
-        return each.sum()
-    if reduction == "mean":
-        return each.mean()
-    raise ShapeError(f'{name}: reduction is "mean", "sum" or "none", not {reduction!r}')
+    return each.sum() if reduction == "sum" else each.mean()

@@ -23,9 +23,13 @@ _SHOWN = 60  # characters of a name in an error
 _LONGEST = 100  # characters; C compilers need to tell apart no more than 31 to 63
 # A name that Python or C reads as a word of its own cannot stand in a signature.
 _C_KEYWORDS = frozenset(
-    "auto break case char const continue default do double else enum extern float for goto if "
-    "inline int long register restrict return short signed sizeof static struct switch typedef "
-    "union unsigned void volatile while".split()
+    (
+        *("auto", "break", "case", "char", "const", "continue", "default", "do"),
+        *("double", "else", "enum", "extern", "float", "for", "goto", "if"),
+        *("inline", "int", "long", "register", "restrict", "return", "short", "signed"),
+        *("sizeof", "static", "struct", "switch", "typedef", "union", "unsigned", "void"),
+        *("volatile", "while"),
+    )
 )
 
 
@@ -33,7 +37,7 @@ _C_KEYWORDS = frozenset(
 def scope(name: str) -> AbstractContextManager[None]:
     """Prefix names declared inside with ``name.``; a block in diagrams and summaries."""
     if not isinstance(name, str) or not name:
-        raise NameClashError(f"a scope's name is a text of at least one character, not {name!r:.60}")
+        raise NameClashError(f"a scope's name is a text of one character or more, not {name!r:.60}")
     return _scoped(name)
 
 
@@ -67,10 +71,10 @@ def check_identifier(kind: str, name: Any) -> None:
     """
     if not isinstance(name, str) or not _IDENTIFIER.match(name) or len(name) > _LONGEST:
         raise NameClashError(
-            f"{kind} names are ASCII identifiers (a letter, then letters, digits, _; at most "
-            f"{_LONGEST} in all), and {_shown(name)} is none"
+            f"{kind} names are a letter, then letters, digits or _ (ASCII, {_LONGEST} at most), "
+            f"not {_shown(name)}"
         )
-    if keyword.iskeyword(name) or name in _C_KEYWORDS:
+    if kind != "output" and (keyword.iskeyword(name) or name in _C_KEYWORDS):
         language = "Python" if keyword.iskeyword(name) else "C"
         raise NameClashError(
             f"{kind} names are no keywords, and {name!r} is one of {language}",

@@ -38,7 +38,9 @@ def normal(shape: Any, mean: Any = 0.0, scale: Any = 1.0, *, dtype: str | None =
 @public
 def random_bits(shape: Any, dtype: str = "uint32") -> Tensor:
     """Draw bits (uint32 or uint64), the same in every back end."""
-    return Tensor(random.random_bits(KEY, Stream(), convert.shape_of(shape), convert.dtype_of(dtype)))
+    return Tensor(
+        random.random_bits(KEY, Stream(), convert.shape_of(shape), convert.dtype_of(dtype))
+    )
 
 
 @public

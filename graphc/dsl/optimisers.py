@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from graphc.dsl import convert, declare, functions, graph
+from graphc.dsl import convert, declare, graph, movement
 from graphc.dsl.convert import node_of
 from graphc.dsl.location import public
 from graphc.dsl.tensor import Tensor
@@ -69,7 +69,7 @@ def sgd(
     gradients = gradients_of(loss, params)
     rate, updates = number(f"{name}.lr", lr, name)
     for parameter, gradient in gradients.items():
-        step = functions.cast(rate, parameter.dtype) * gradient
+        step = movement.cast(rate, parameter.dtype) * gradient
         updates[parameter] = parameter - step
     return updates
 

@@ -1,6 +1,6 @@
 """What a user holds: a tensor over a node, with NumPy's words as methods.
 
-Holds no mathematics: each method calls the function of `functions` of that name.
+Holds no mathematics: each method calls the function of that name in `functions` or `movement`.
 """
 
 from __future__ import annotations
@@ -77,15 +77,14 @@ class Tensor:
     @placed
     def __bool__(self) -> bool:
         raise TensorUseError(
-            f"a tensor has no truth value while the graph is declared ({self.node!r})",
-            hint="gx.where(condition, a, b) chooses by element; `a is b` compares identity; "
-            "gx.evaluate gives numbers",
+            f"a tensor has no truth value: it holds no numbers yet ({self.node!r})",
+            hint="gx.where chooses by element, `is` compares identity, gx.evaluate gives numbers",
         )
 
     @placed
     def _no_number(self) -> NoReturn:
         raise TensorUseError(
-            f"a tensor holds no number while the graph is declared ({self.node!r})",
+            f"a tensor is no number: it holds none yet ({self.node!r})",
             hint="use graphc's functions, as in gx.exp(t); gx.evaluate(t, at={...}) gives numbers",
         )
 
@@ -101,8 +100,8 @@ class Tensor:
     @placed
     def __array__(self, dtype: object = None, copy: object = None) -> NoReturn:
         raise TensorUseError(
-            f"a tensor cannot become an array: it holds no numbers ({self.node!r})",
-            hint="use graphc's function of that name, as in gx.tanh(t), or gx.evaluate for numbers",
+            f"a tensor is no array: it holds no numbers yet ({self.node!r})",
+            hint="use graphc's functions, as in gx.tanh(t); gx.evaluate(t, at={...}) gives numbers",
         )
 
     @placed
@@ -122,7 +121,7 @@ class Tensor:
             raise TensorUseError(f"cannot iterate over a scalar ({self.node!r})")
         if not isinstance(self.node.shape[0], int):
             raise TensorUseError(
-                f"cannot iterate over {self.node!r}: its first axis has no number of elements",
+                f"cannot iterate over {self.node!r}: its first axis is open",
                 hint="functions of whole tensors need no loop; t[0] reads the first row",
             )
         return (self[i] for i in range(self.node.shape[0]))
@@ -156,7 +155,8 @@ class Tensor:
         self._no_array(called, _OWN_WORDS.get(called, called))
 
     def _no_array(self, called: str, own: str) -> NoReturn:
-        known = own in functions.__dict__ and not own.startswith("_")
+        words = functions.__dict__ | movement.__dict__
+        known = own in words and not own.startswith("_")
         word = f"gx.{own}" if known else "a function of graphc, or gx.elementwise"
         raise TensorUseError(
             f"np.{called} takes arrays, and {self.node!r} is a tensor", hint=f"use {word}"
@@ -262,28 +262,28 @@ class Tensor:
     def reshape(self, *shape: Any) -> Tensor:
         """See `graphc.reshape`."""
         dimensions = shape[0] if len(shape) == 1 and isinstance(shape[0], tuple | list) else shape
-        return functions.reshape(self, dimensions)
+        return movement.reshape(self, dimensions)
 
     def flatten(self, start: int = 0) -> Tensor:
         """See `graphc.flatten`."""
-        return functions.flatten(self, start)
+        return movement.flatten(self, start)
 
     def transpose(self, *axes: int) -> Tensor:
         """See `graphc.transpose`."""
-        return functions.transpose(self, axes or None)
+        return movement.transpose(self, axes or None)
 
     @property
     def T(self) -> Tensor:  # noqa: N802  (NumPy's word)
         """The tensor with its axes in reverse order."""
-        return functions.transpose(self)
+        return movement.transpose(self)
 
     def squeeze(self, axis: Axes = None) -> Tensor:
         """See `graphc.squeeze`."""
-        return functions.squeeze(self, axis)
+        return movement.squeeze(self, axis)
 
     def astype(self, dtype: str) -> Tensor:
         """See `graphc.cast`."""
-        return functions.cast(self, dtype)
+        return movement.cast(self, dtype)
 
     # ------------------------------------------------------------ reductions
 
@@ -365,6 +365,7 @@ _OWN_WORDS = {
     **{"amax": "max", "amin": "min", "dot": "matmul", "add.reduce": "sum"},
 }
 
-# The functions import this file for the class above; it needs them only when a method is called.
+# These files import the class above; it needs them only when a method is called.
 import graphc.dsl.functions as functions  # noqa: E402, PLR0402
 import graphc.dsl.indexing as indexing  # noqa: E402, PLR0402
+import graphc.dsl.movement as movement  # noqa: E402, PLR0402

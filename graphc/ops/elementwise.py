@@ -81,7 +81,11 @@ def formula(
         if len(partials) != arity:
             raise FormulaError(f"{name}: {len(partials)} derivatives for {arity} arguments")
     made = Formula(name, arguments, expr, partials)
-    made.tree  # noqa: B018  (a formula that is none fails here, at its definition)
+    try:
+        made.tree  # noqa: B018  (a formula that is none fails here, at its definition)
+    except FormulaError as error:
+        error.message = f"{name}: {error.message}"
+        raise
     return made
 
 
@@ -104,8 +108,7 @@ def arity_of(name: str, what: str, definition: Callable[..., Any]) -> int:
         raise FormulaError(
             f"{name}: {what} takes tensors by position, and has "
             + (f"the argument {odd[0]}" if odd else "no argument"),
-            hint=f"elementwise({name!r}, lambda x: …) with one name an argument; a number that "
-            "does not change is written into the formula",
+            hint="lambda x: …, one name an argument; write fixed numbers into the formula",
         )
     return len(plain)
 
@@ -127,11 +130,8 @@ def _written(
         return function(*arguments)
     except TypeError as error:  # math.exp, np.exp and their like take no symbols
         raise FormulaError(
-            f"{name}: {what} does not take symbols: {error}", hint=_WRITE_WITH
+            f"{name}: {what} does not take symbols: {error}", hint=scalar.WRITE_WITH
         ) from error
-
-
-_WRITE_WITH = "write it with gx.scalar: " + ", ".join(scalar.FUNCTIONS)
 
 
 def _expression(name: str, what: str, value: Any) -> sympy.Expr:
@@ -140,7 +140,7 @@ def _expression(name: str, what: str, value: Any) -> sympy.Expr:
         value = sympy.sympify(value)
     if not isinstance(value, sympy.Expr | sympy.core.relational.Relational):
         raise FormulaError(
-            f"{name}: {what} gives {value!r:.60}, which is no expression", hint=_WRITE_WITH
+            f"{name}: {what} gives {value!r:.60}, which is no expression", hint=scalar.WRITE_WITH
         )
     return canonical(value)
 
@@ -202,7 +202,7 @@ def _pieces(expr: sympy.Piecewise) -> sympy.Expr:
 def _infer(inputs: Sequence[Node], attrs: Attrs) -> TensorType:
     made: Formula = attrs["formula"]
     if len(inputs) != len(made.arguments):
-        raise FormulaError(f"{made.name} takes {len(made.arguments)} arguments, not {len(inputs)}")
+        raise FormulaError(f"{made.name}: {len(inputs)} arguments instead of {len(made.arguments)}")
     first = inputs[0].tensor
     for node in inputs[1:]:
         if node.shape != first.shape and not _same_shape(node, inputs[0], made.name):
@@ -332,8 +332,6 @@ def _plus(a: sympy.Expr, b: sympy.Expr) -> sympy.Expr:
     return sympy.Add(a, b, evaluate=False)
 
 
-
-
 def _unary(name: str, definition: Callable[..., Any] | None = None) -> Formula:
     return formula(name, definition or scalar.FUNCTIONS[name], 1)
 
@@ -369,9 +367,7 @@ RELU = _unary("relu", lambda x: _where(scalar.less_equal(x, 0), 0, x))
 LEAKY_RELU = _binary("leaky_relu", lambda x, a: _where(scalar.less(x, 0), a * x, x))
 ELU = _binary("elu", lambda x, a: _where(scalar.less_equal(x, 0), a * scalar.expm1(x), x))
 SILU = _unary("silu", lambda x: x * scalar.sigmoid(x))
-GELU = _unary(
-    "gelu", lambda x: x * _plus(scalar.erf(x * sympy.Float(math.sqrt(0.5))) / 2, _HALF)
-)
+GELU = _unary("gelu", lambda x: x * _plus(scalar.erf(x * sympy.Float(math.sqrt(0.5))) / 2, _HALF))
 
 FORMULAS = {
     made.name: made

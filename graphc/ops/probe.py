@@ -59,8 +59,8 @@ def _try(formula: Formula, label: str, expr: sympy.Expr, places: list[tuple[floa
                 f"{formula.name}: {label} is {value} in float32 at {at}, and the truth is "
                 f"{mpmath.nstr(truth, 6)}",
                 rows=[(label, str(expr))],
-                hint="write it with primitives that do not overflow (gx.scalar.sigmoid, softplus, "
-                "tanh, expm1, where), or give derivative=",
+                hint="write it with gx.scalar.sigmoid, softplus, tanh, expm1 or where, which do "
+                "not overflow, or give derivative=",
             )
 
 

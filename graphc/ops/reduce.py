@@ -54,9 +54,16 @@ def mean(x: Node, axes: tuple[int, ...]) -> Node:
 def _max_type(inputs: Sequence[Node], attrs: Attrs) -> TensorType:
     (x,) = inputs
     shape = linear.reduced_shape("max", x, attrs["axes"])
-    if any(x.shape[a] == 0 for a in attrs["axes"]):
-        raise ShapeError("max: an empty axis has no maximum", rows=[(x.label, str(x.type))])
+    _require_elements("max", x, attrs["axes"])
     return TensorType(x.dtype, shape)
+
+
+def _require_elements(name: str, x: Node, axes: tuple[int, ...]) -> None:
+    where = ir.current_note().where
+    for axis in axes:
+        reason = f"{name}: an axis has elements"
+        if not dims.require_at_least(x.shape[axis], 1, reason, where):
+            raise ShapeError(f"{name}: an empty axis has no maximum", rows=[(x.label, str(x.type))])
 
 
 def _max_derivative(node: Node, cotangents: Cotangents, _: Differentiate) -> Gradients:
@@ -89,8 +96,7 @@ def max(x: Node, axes: tuple[int, ...]) -> Node:
 def _argmax_type(inputs: Sequence[Node], attrs: Attrs) -> TensorType:
     (x,) = inputs
     shape = linear.reduced_shape("argmax", x, (attrs["axis"],))
-    if x.shape[attrs["axis"]] == 0:
-        raise ShapeError("argmax: an empty axis has no maximum", rows=[(x.label, str(x.type))])
+    _require_elements("argmax", x, (attrs["axis"],))
     return TensorType("int64", shape)
 
 

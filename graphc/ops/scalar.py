@@ -228,10 +228,19 @@ def result_dtype(tree: Tree, dtypes: tuple[str, ...]) -> str:
 
     Errors: DtypeError if a primitive does not take its arguments.
     """
-    found = _dtype(tree, dtypes)
+    found = _dtype(tree, dtypes) or next((d for d in dtypes if d != "bool"), None)
     if found is None:
-        raise FormulaError("a formula without arguments has no dtype")
+        raise FormulaError("a formula that gives plain numbers has no dtype")
     return found
+
+
+def number_dtype(result: str, dtypes: tuple[str, ...]) -> str:
+    """Return the dtype of what a formula computes from plain numbers alone, as ``where(c, 1, 0)``.
+
+    It is that of the formula's result, or for a comparison that of its first argument that is no
+    bool.
+    """
+    return result if result != "bool" else next((d for d in dtypes if d != "bool"), "bool")
 
 
 def _dtype(tree: Tree, dtypes: tuple[str, ...]) -> str | None:
@@ -251,13 +260,25 @@ def _dtype(tree: Tree, dtypes: tuple[str, ...]) -> str | None:
             f"{tree.name} does not take {known[0]}",
             hint="cast to " + " or ".join(_brief(primitive.domain)),
         )
-    if primitive.gives == "bool":
-        return "bool"
-    return known[0] if known else (dtypes[0] if dtypes else None)
+    if known and known[0] in INTEGERS:
+        _check_numbers(tree, known[0])
+    return "bool" if primitive.gives == "bool" else next(iter(known), None)
+
+
+def _check_numbers(tree: Apply, dtype: str) -> None:
+    for part in tree.args:
+        if isinstance(part, Number) and part.value != int(part.value):
+            raise DtypeError(
+                f"{tree.name}: {part.value} does not stand beside {dtype}",
+                hint="cast the tensor to a float first",
+            )
 
 
 def _brief(domain: tuple[str, ...]) -> tuple[str, ...]:
     return domain if len(domain) < 4 else ("an integer", "a float")
+
+
+WRITE_WITH = "write it with + - * / ** and gx.scalar: exp, log, tanh, sigmoid, where, maximum, …"
 
 
 @cache
@@ -285,7 +306,7 @@ def tree_of(expr: sympy.Expr, arguments: tuple[sympy.Symbol, ...]) -> Tree:
         return Number(int(bool(expr)))
     raise FormulaError(
         f"the formula uses {name}, which is no scalar primitive",
-        hint="write it with gx.scalar: " + ", ".join(FUNCTIONS),
+        hint=WRITE_WITH,
     )
 
 

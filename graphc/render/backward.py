@@ -300,7 +300,8 @@ class _Writer:
 
 
 def _writer(reading: Reading, keys: Mapping[Node, str]) -> _Writer:
-    symbols = naming.shortened(reading.symbols)
+    short = naming.shortened(reading.symbols)
+    symbols = {n: words.shortened(name) for n, name in short.items()}
     names = {**symbols, **gradient_names(reading, "d", symbols)}
     texts = formulas.written(reading.order, {n: Term(t) for n, t in names.items()}, PRETTY)
     return _Writer(reading, keys, names, texts, words.usual_dtype(reading.order))

@@ -354,3 +354,27 @@ def test_batches_shuffle_alike_and_cover_everything_once() -> None:
     assert sorted(joined) == list(a) and list(joined) != list(a)
     assert all((2 * p == q).all() for p, q in parts)
     assert [len(p) for (p,) in gx.batches(a, size=4, drop_last=True)] == [4, 4]
+
+
+def test_an_axis_that_may_be_empty_has_no_maximum_when_it_is(backend: str) -> None:
+    x = gx.input("x", ("N", 2))
+    for made in (x[1:].max(axis=0), x[1:].argmax(axis=0)):
+        module = gx.compile(gx.Program("p", f=gx.function([x], made)), backend=backend)
+        assert module.f(np.eye(2)).shape == (2,)
+        with pytest.raises(gx.errors.SizeError, match="an axis has elements"):
+            module.f(np.ones((1, 2)))
+
+
+def test_numbers_alone_take_the_dtype_of_what_they_stand_beside(backend: str) -> None:
+    scaled = gx.elementwise(
+        "scaled", lambda c, x: gx.scalar.where(gx.scalar.less(c, 0), 1, 0.5) * x
+    )
+    got = run(backend, lambda a, b: scaled(a, b), np.array([-1.0, 1.0]), np.array([3.0, 4.0]))
+    assert got.dtype == "float64" and got.tolist() == [3, 2]
+
+
+def test_a_fraction_does_not_stand_beside_integers() -> None:
+    x = gx.input("x", (2,), dtype="int32")
+    node = gx.ops.elementwise.formula("half", lambda v: gx.scalar.maximum(v, 0.5), 1)
+    with pytest.raises(gx.errors.DtypeError, match=r"0.5 does not stand beside int32"):
+        gx.ops.elementwise.apply(node, x.node)

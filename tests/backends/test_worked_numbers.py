@@ -7,7 +7,7 @@ S3 INSA Centre Val de Loire, S4 SJTU CS420.
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -371,7 +371,7 @@ SIZES = [
 
 @pytest.mark.parametrize(("size", "kernel", "window", "expected"), SIZES)
 def test_b4_output_size(
-    size: tuple[int, int], kernel: int, window: Mapping[str, int], expected: tuple[int, int]
+    size: tuple[int, int], kernel: int, window: dict[str, Any], expected: tuple[int, int]
 ) -> None:
     x = gx.input("x", ("N", 3, *size))
     made = gx.nn.Conv2d(6, kernel, exact=True, **window)(x)
@@ -582,7 +582,7 @@ ACTIVATIONS: dict[str, tuple[Callable[[gx.Tensor], gx.Tensor], list[float]]] = {
         [-0.363636363636, -0.181818181818, -0.090909090909, 0, 0.5, 1, 2],
     ),
 }
-SLOPES = {
+SLOPES: dict[str, Callable[[Any], Any]] = {
     "sigmoid": lambda y: y * (1 - y),
     "tanh": lambda y: 1 - y * y,
     "atan": lambda y: [0.2, 0.5, 0.8, 1, 0.8, 0.5, 0.2],

@@ -71,7 +71,10 @@ def test_error_of_a_shape_rule_is_placed_at_the_users_line() -> None:
     with pytest.raises(ShapeError) as caught, ir.noting(where="model.py:3"):
         linear.reshape(_vector(), (2, 2))
     assert str(caught.value) == (
-        "reshape: 3 elements do not fill the shape [2, 2] of 4\n  at model.py:3\n  x   float64[3]"
+        "reshape: 3 elements do not fill the shape [2, 2] of 4\n"
+        "  at model.py:3\n"
+        "  x   float64[3]\n"
+        "  try: -1 stands for the dimension that fits"
     )
 
 

@@ -12,6 +12,7 @@ import mpmath
 import numpy as np
 import pytest
 
+import fills
 import op_samples
 import precise
 import reference
@@ -123,7 +124,7 @@ def test_exact_rule_changes_no_bit(name: str, i: int, dtype: str) -> None:
     node = EXACT[name][i](x)
     after = EXACT_RULES[name](node)
     assert after is not None and after.type == node.type
-    for column in np.resize(op_samples.special(dtype), (9, 3)):
+    for column in np.resize(fills.special(dtype), (9, 3)):
         values = reference.evaluate([node, after], {x: column.reshape(SHAPE)})
         _same_bits(*values)
 

@@ -6,10 +6,10 @@ from typing import Any
 
 import numpy as np
 import pytest
-from golden import mistake
-from stub_backend import STUB
 
 import graphc as gx
+from golden import mistake
+from stub_backend import STUB
 
 
 def classifier() -> gx.Module:
@@ -24,184 +24,184 @@ def classifier() -> gx.Module:
 X = np.zeros((2, 3), "float32")
 
 
-@mistake
+@mistake("""\
+ArgumentTypeError: train: y is float64, which does not convert to int64
+  at test_calls.py:here
+  y   int64[N]
+  try: y.astype("int64") if that is meant
+""")
 def test_a_float_for_a_label():
-    """ArgumentTypeError: train: y is float64, which does not convert to int64
-      at test_calls.py:here
-      y   int64[N]
-      try: y.astype("int64") if that is meant
-    """
     classifier().train(X, [0.0, 1.0])  # here
 
 
-@mistake
+@mistake("""\
+ArgumentTypeError: predict: x is complex64, which does not convert to float32
+  at test_calls.py:here
+  x   float32[N, 3]
+  try: x.astype("float32") if that is meant
+""")
 def test_complex_numbers():
-    """ArgumentTypeError: predict: x is complex64, which does not convert to float32
-      at test_calls.py:here
-      x   float32[N, 3]
-      try: x.astype("float32") if that is meant
-    """
     classifier().predict(X + 1j)  # here
 
 
-@mistake
+@mistake("""\
+CallError: predict: x is of rank 1 instead of 2
+  at test_calls.py:here
+  x     float32[N, 3]
+  got   float32[3]
+""")
 def test_too_few_axes():
-    """CallError: predict: x is of rank 1 instead of 2
-      at test_calls.py:here
-      x     float32[N, 3]
-      got   float32[3]
-    """
     classifier().predict(X[0])  # here
 
 
-@mistake
+@mistake("""\
+CallError: predict: x: axis 1 has 4 elements instead of 3
+  at test_calls.py:here
+  x     float32[N, 3]
+  got   float32[2, 4]
+""")
 def test_another_size():
-    """CallError: predict: x: axis 1 has 4 elements instead of 3
-      at test_calls.py:here
-      x     float32[N, 3]
-      got   float32[2, 4]
-    """
     classifier().predict(np.zeros((2, 4)))  # here
 
 
-@mistake
+@mistake("""\
+CallError: train: y: axis 0 has 3 elements instead of 2 (N is given by x)
+  at test_calls.py:here
+  y     int64[N]
+  got   int64[3]
+""")
 def test_two_inputs_that_disagree():
-    """CallError: train: y: axis 0 has 3 elements instead of 2 (N is given by x)
-      at test_calls.py:here
-      y     int64[N]
-      got   int64[3]
-    """
     classifier().train(X, [0, 1, 2])  # here
 
 
-@mistake
+@mistake("""\
+CallError: predict: x: the dimension N is at least 1
+  at test_calls.py:here
+  x     float32[N, 3]
+  got   float32[0, 3]
+""")
 def test_no_samples():
-    """CallError: predict: x: the dimension N is at least 1
-      at test_calls.py:here
-      x     float32[N, 3]
-      got   float32[0, 3]
-    """
     classifier().predict(X[:0])  # here
 
 
-@mistake
+@mistake("""\
+CallError: train lacks y
+  at test_calls.py:here
+  it is   train(x: float32[N, 3], y: int64[N])
+""")
 def test_a_missing_argument():
-    """CallError: train lacks y
-      at test_calls.py:here
-      it is   train(x: float32[N, 3], y: int64[N])
-    """
     classifier().train(X)  # here
 
 
-@mistake
+@mistake("""\
+CallError: predict: 2 arguments instead of 1
+  at test_calls.py:here
+  it is   predict(x: float32[N, 3])
+""")
 def test_one_argument_too_many():
-    """CallError: predict: 2 arguments instead of 1
-      at test_calls.py:here
-      it is   predict(x: float32[N, 3])
-    """
     classifier().predict(X, X)  # here
 
 
-@mistake
+@mistake("""\
+CallError: predict has no argument 'images'
+  at test_calls.py:here
+  it is   predict(x: float32[N, 3])
+""")
 def test_an_argument_that_there_is_not():
-    """CallError: predict has no argument 'images'
-      at test_calls.py:here
-      it is   predict(x: float32[N, 3])
-    """
     classifier().predict(images=X)  # here
 
 
-@mistake
+@mistake("""\
+CallError: predict got x twice
+  at test_calls.py:here
+""")
 def test_an_argument_given_twice():
-    """CallError: predict got x twice
-      at test_calls.py:here
-    """
     classifier().predict(X, x=X)  # here
 
 
-@mistake
+@mistake("""\
+CallError: predict: x is no array: its rows differ in length
+  at test_calls.py:here
+  x   float32[N, 3]
+""")
 def test_ragged_rows():
-    """CallError: predict: x is no array: its rows differ in length
-      at test_calls.py:here
-      x   float32[N, 3]
-    """
     classifier().predict([[1, 2, 3], [4, 5]])  # here
 
 
-@mistake
+@mistake("""\
+ArgumentTypeError: predict: x is no array of numbers: 'images.png'
+  at test_calls.py:here
+  x   float32[N, 3]
+""")
 def test_a_text():
-    """ArgumentTypeError: predict: x is no array of numbers: 'images.png'
-      at test_calls.py:here
-      x   float32[N, 3]
-    """
     classifier().predict("images.png")  # here
 
 
-@mistake
+@mistake("""\
+ArgumentTypeError: predict: x is no array of numbers: None
+  at test_calls.py:here
+  x   float32[N, 3]
+""")
 def test_none():
-    """ArgumentTypeError: predict: x is no array of numbers: None
-      at test_calls.py:here
-      x   float32[N, 3]
-    """
     classifier().predict(None)  # here
 
 
-@mistake
+@mistake("""\
+CallError: predict: x: a tensor is no array: it holds no numbers yet (<x: input float32[2, 3]>)
+  at test_calls.py:here
+""")
 def test_a_tensor():
-    """CallError: predict: x is no array: a tensor cannot become an array: it holds no numbers (<x: input float32[2, 3]>)
-      at test_calls.py:here
-    """
     classifier().predict(gx.input("x", (2, 3)))  # here
 
 
-@mistake
+@mistake("""\
+ArgumentTypeError: predict: x is no array of numbers: array([[1, 2, None]], dtype=object)
+  at test_calls.py:here
+  x   float32[N, 3]
+""")
 def test_an_array_of_objects():
-    """ArgumentTypeError: predict: x is no array of numbers: array([[1, 2, None]], dtype=object)
-      at test_calls.py:here
-      x   float32[N, 3]
-    """
     classifier().predict(np.array([[1, 2, None]]))  # here
 
 
-@mistake
+@mistake("""\
+ArgumentTypeError: f: x holds 300, which uint8 does not
+  at test_calls.py:here
+  x   uint8[N]
+""")
 def test_a_number_that_the_dtype_does_not_hold():
-    """ArgumentTypeError: f: x holds 300, which uint8 does not
-      at test_calls.py:here
-      x   uint8[N]
-    """
     x = gx.input("x", ("N",), dtype="uint8")
     module = gx.compile(gx.Program("p", f=gx.function([x], x)), backend=STUB)
     module.f([1, 300])  # here
 
 
-@mistake
+@mistake("""\
+ArgumentTypeError: f: y holds 4294967297, which int32 does not
+  at test_calls.py:here
+  y   int32[N]
+""")
 def test_a_label_that_would_wrap():
-    """ArgumentTypeError: f: y holds 4294967297, which int32 does not
-      at test_calls.py:here
-      y   int32[N]
-    """
     y = gx.input("y", ("N",), dtype="int32")
     module = gx.compile(gx.Program("p", f=gx.function([y], y)), backend=STUB)
     module.f(np.array([1, 2**32 + 1]))  # here
 
 
-@mistake
+@mistake("""\
+IndexRangeError: y[1] is 4, outside 0 … 3
+  at test_calls.py:loss
+  read by   pick
+  y         int64[2]
+""")
 def test_a_label_out_of_range():
-    """IndexRangeError: y[1] is 4, outside 0 … 3
-      at test_calls.py:loss
-      read by   pick
-      y         int64[2]
-    """
     classifier().train(X, [1, 4])
 
 
-@mistake
+@mistake("""\
+IndexRangeError: y[0] is -1, outside 0 … 3
+  at test_calls.py:loss
+  read by   pick
+  y         int64[2]
+""")
 def test_a_negative_label():
-    """IndexRangeError: y[0] is -1, outside 0 … 3
-      at test_calls.py:loss
-      read by   pick
-      y         int64[2]
-    """
     classifier().train(X, [-1, 0])
 
 
@@ -212,85 +212,85 @@ def generator() -> gx.Module:
     return gx.compile(gx.Program("p", sample=gx.function([seed], y)), backend=STUB)
 
 
-@mistake
+@mistake("""\
+CallError: sample: no input fixes the dimension T
+  at test_calls.py:here
+  it is   sample(seed: float32[N])
+  try: pass it by name, as in sample(…, T=8)
+""")
 def test_a_dimension_that_no_input_fixes():
-    """CallError: sample: no input fixes the dimension T
-      at test_calls.py:here
-      it is   sample(seed: float32[N])
-      try: pass it by name, as in sample(…, T=8)
-    """
     generator().sample([1.0])  # here
 
 
-@mistake
+@mistake("""\
+SizeError: sample: the dimension T is a whole number from 1 on, not 0
+  at test_calls.py:here
+""")
 def test_a_dimension_of_zero():
-    """SizeError: sample: the dimension T is a whole number from 1 on, not 0
-      at test_calls.py:here
-    """
     generator().sample([1.0], T=0)  # here
 
 
-@mistake
+@mistake("""\
+SizeError: sample: broadcast_to would take 18,446,744,073,709,551,616 bytes, more than 2**63 - 1
+  at test_calls.py:zeros
+  broadcast_to   float32[T, N]
+  sizes          {'T': 4611686018427387904, 'N': 1}
+""")
 def test_a_dimension_that_overflows():
-    """SizeError: sample: broadcast_to would take 18,446,744,073,709,551,616 bytes, more than 2**63 - 1
-      at test_calls.py:zeros
-      broadcast_to   float32[T, N]
-      sizes          {'T': 4611686018427387904, 'N': 1}
-    """
     generator().sample([1.0], T=2**62)  # here
 
 
-@mistake
+@mistake("""\
+SizeError: sample: a size is above 2**63 - 1: {'T': 18446744073709551616, 'N': 1}
+  at test_calls.py:here
+""")
 def test_a_dimension_beyond_63_bits():
-    """SizeError: sample: a size is above 2**63 - 1: {'T': 18446744073709551616, 'N': 1}
-      at test_calls.py:here
-    """
     generator().sample([1.0], T=2**64)  # here
 
 
-@mistake
+@mistake("""\
+SizeError: f: add: y and x have one shape: M == N does not hold: 4 and 3
+  at test_calls.py:sum
+  sizes   {'N': 3, 'M': 4}
+""")
 def test_a_condition_that_only_a_call_decides():
-    """SizeError: f: add: y and x have one shape: M == N does not hold: 4 and 3
-      at test_calls.py:sum
-      sizes   {'N': 3, 'M': 4}
-    """
     x, y = gx.input("x", ("N",)), gx.input("y", ("M",))
     z = x + y  # sum
     module = gx.compile(gx.Program("p", f=gx.function([x, y], z)), backend=STUB)
     module.f([1, 2, 3], [1, 2, 3, 4])
 
 
-@mistake
+@mistake("""\
+SizeError: f: conv2d: exact=True leaves no remainder: H - 2*floor(H/2 - 3/2) - 3 == 0 does not hold: 1 and 0
+  at test_calls.py:conv
+  sizes   {'H': 8}
+""")  # noqa: E501
 def test_windows_that_leave_a_remainder_at_a_call():
-    """SizeError: f: conv2d: exact=True leaves no remainder: H - 2*floor(H/2 - 3/2) - 3 == 0 does not hold: 1 and 0
-      at test_calls.py:conv
-      sizes   {'H': 8}
-    """
     x, w = gx.input("x", (1, 1, "H", "H")), gx.parameter("w", (1, 1, 3, 3))
     y = gx.conv2d(x, w, stride=2, exact=True)  # conv
     module = gx.compile(gx.Program("p", f=gx.function([x], y)), backend=STUB)
     module.f(np.zeros((1, 1, 8, 8)))
 
 
-@mistake
+@mistake("""\
+SizeError: f: conv2d: the kernel fits the image: H >= 3 does not hold: 2 and 3
+  at test_calls.py:conv
+  sizes   {'H': 2}
+""")
 def test_a_kernel_larger_than_the_image_at_a_call():
-    """SizeError: f: conv2d: the kernel fits the image: H >= 3 does not hold: 2 and 3
-      at test_calls.py:conv
-      sizes   {'H': 2}
-    """
     x, w = gx.input("x", (1, 1, "H", "H")), gx.parameter("w", (1, 1, 3, 3))
     y = gx.conv2d(x, w)  # conv
     module = gx.compile(gx.Program("p", f=gx.function([x], y)), backend=STUB)
     module.f(np.zeros((1, 1, 2, 2)))
 
 
-@mistake
+@mistake("""\
+SizeError: f: broadcast_to would have N - 5 = -2 elements along an axis
+  at test_calls.py:zeros
+  broadcast_to   float32[N - 5, N - 5]
+  sizes          {'N': 3}
+""")
 def test_a_size_below_zero():
-    """SizeError: f: broadcast_to would have N - 5 = -2 elements along an axis
-      at test_calls.py:zeros
-      broadcast_to   float32[N - 5, N - 5]
-      sizes          {'N': 3}
-    """
     x = gx.input("x", ("N",))
     y = gx.zeros((x.shape[0] - 5, x.shape[0] - 5))  # zeros
     module = gx.compile(gx.Program("p", f=gx.function([x], y)), backend=STUB)
@@ -369,11 +369,11 @@ def test_nothing_is_updated_by_a_call_with_a_place_out_of_range(
     assert module.state["count"] == before["count"] + 1
 
 
-@mistake
+@mistake("""\
+IndexRangeError: take: an index is 5, outside 0 … 4
+  at test_calls.py:take
+""")
 def test_a_computed_place_out_of_range(backend):
-    """IndexRangeError: take: an index is 5, outside 0 … 4
-      at test_calls.py:take
-    """
     x, table = gx.input("x", ("N",)), gx.parameter("table", (5, 2))
     row = table[(x * 2).astype("int64")]  # take
     module = gx.compile(gx.Program("p", f=gx.function([x], row)), backend=backend)

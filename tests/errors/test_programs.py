@@ -6,147 +6,147 @@ from typing import Any
 
 import numpy as np
 import pytest
-from golden import mistake
 
 import graphc as gx
+from golden import mistake
 
 
-@mistake
+@mistake("""\
+NameClashError: two different parameters are called 'dense.weight'
+  at test_programs.py:second
+  float32[3, 3]   test_programs.py:first
+  float32[3, 3]   test_programs.py:second
+  try: give one of them another name=, or a scope of its own
+""")
 def test_two_parameters_of_one_name():
-    """NameClashError: two different parameters are called 'dense.weight'
-      at test_programs.py:second
-      float32[3, 3]   test_programs.py:first
-      float32[3, 3]   test_programs.py:second
-      try: give one of them another name=, or a scope of its own
-    """
     x = gx.input("x", ("N", 3))
     h = gx.nn.Dense(3)(x)  # first
     y = gx.nn.Dense(3)(h)  # second
     return gx.Program("p", predict=gx.function([x], y))  # here
 
 
-@mistake
+@mistake("""\
+NameClashError: an input and a parameter are both called 'x'
+  at test_programs.py:parameter
+  input       float32[N]   test_programs.py:input
+  parameter   float32[]    test_programs.py:parameter
+  try: give one of them another name
+""")
 def test_a_parameter_and_an_input_of_one_name():
-    """NameClashError: an input and a parameter are both called 'x'
-      at test_programs.py:parameter
-      input       float32[N]   test_programs.py:33
-      parameter   float32[]    test_programs.py:parameter
-      try: give one of them another name
-    """
-    x = gx.input("x", ("N",))
+    x = gx.input("x", ("N",))  # input
     w = gx.parameter("x", ())  # parameter
     return gx.Program("p", f=gx.function([x], x * w))  # here
 
 
-@mistake
+@mistake("""\
+GraphError: function f needs y, which is not among its inputs
+  at test_programs.py:function
+  y   float32[N]   test_programs.py:declared
+  try: add y to the list of inputs
+""")
 def test_an_input_that_is_not_listed():
-    """GraphError: function f needs y, which is not among its inputs
-      at test_programs.py:function
-      y   float32[N]   test_programs.py:declared
-      try: add y to the list of inputs
-    """
     x = gx.input("x", ("N",))
     y = gx.input("y", ("N",))  # declared
     f = gx.function([x], x + y)  # function
     return gx.Program("p", f=f)  # here
 
 
-@mistake
+@mistake("""\
+GraphError: an input stands twice in the list: x, x
+  at test_programs.py:here
+""")
 def test_an_input_that_stands_twice():
-    """GraphError: an input stands twice in the list: x, x
-      at test_programs.py:here
-    """
     x = gx.input("x", ("N",))
     return gx.function([x, x], x)  # here
 
 
-@mistake
+@mistake("""\
+GraphError: inputs of a function are made by gx.input, not <Tensor add: float32[N]>
+  at test_programs.py:here
+  try: gx.replace puts an input in the place of another tensor
+""")
 def test_an_input_that_is_computed():
-    """GraphError: inputs of a function are made by gx.input, not <Tensor add: float32[N]>
-      at test_programs.py:here
-      try: gx.replace puts an input in the place of another tensor
-    """
     x = gx.input("x", ("N",))
     return gx.function([x + 1], x)  # here
 
 
-@mistake
+@mistake("""\
+GraphError: function: takes a list of tensors, not 'x'
+  at test_programs.py:here
+""")
 def test_inputs_by_name():
-    """GraphError: function: takes a list of tensors, not 'x'
-      at test_programs.py:here
-    """
     x = gx.input("x", ("N",))
     return gx.function("x", x)  # here
 
 
-@mistake
+@mistake("""\
+DtypeError: a tensor, an array or a number is wanted, not None
+  at test_programs.py:here
+""")
 def test_an_output_that_is_none():
-    """DtypeError: a tensor, an array or a number is wanted, not None
-      at test_programs.py:here
-    """
     x = gx.input("x", ("N",))
     return gx.function([x], {"x": x, "aux": None})  # here
 
 
-@mistake
+@mistake("""\
+NameClashError: output names are a letter, then letters, digits or _ (ASCII, 100 at most), not 'x-out'
+  at test_programs.py:here
+""")  # noqa: E501
 def test_an_output_whose_name_is_no_identifier():
-    """NameClashError: output names are ASCII identifiers (a letter, then letters, digits, _; at most 100 in all), and 'x-out' is none
-      at test_programs.py:here
-    """
     x = gx.input("x", ("N",))
     return gx.function([x], {"x-out": x})  # here
 
 
-@mistake
+@mistake("""\
+GraphError: only parameters and states are updated, not <Tensor x: float32[N]>
+  at test_programs.py:here
+""")
 def test_an_update_of_a_tensor_that_is_no_state():
-    """GraphError: only parameters and states are updated, not <Tensor x: float32[N]>
-      at test_programs.py:here
-    """
     x = gx.input("x", ("N",))
     return gx.function([x], x, updates={x: x})  # here
 
 
-@mistake
+@mistake("""\
+GraphError: the update of w has another type
+  at test_programs.py:here
+  w           float32[3]
+  new value   float32[]
+  try: an update has exactly its state's shape and dtype
+""")
 def test_an_update_of_another_shape():
-    """GraphError: the update of w has another type
-      at test_programs.py:here
-      w           float32[3]
-      new value   float32[]
-      try: an update has exactly its state's shape and dtype
-    """
     x, w = gx.input("x", ("N", 3)), gx.parameter("w", (3,))
     return gx.function([x], x, updates={w: x.sum()})  # here
 
 
-@mistake
+@mistake("""\
+GraphError: the update of n has another type
+  at test_programs.py:here
+  n           int64[]
+  new value   float32[]
+  try: an update has exactly its state's shape and dtype
+""")
 def test_an_update_of_another_dtype():
-    """GraphError: the update of n has another type
-      at test_programs.py:here
-      n           int64[]
-      new value   float32[]
-      try: an update has exactly its state's shape and dtype
-    """
     x, n = gx.input("x", ("N",)), gx.state("n", dtype="int64")
     return gx.function([x], x, updates={n: n + 0.5})  # here
 
 
-@mistake
+@mistake("""\
+GraphError: updates: takes a dict with tensors as keys, not [(<Tensor w: float32[]>, <Tensor w: float32[]>)]
+  at test_programs.py:here
+""")  # noqa: E501
 def test_updates_that_are_a_list():
-    """GraphError: updates: takes a dict with tensors as keys, not [(<Tensor w: float32[]>, <Tensor w: float32[]>)]
-      at test_programs.py:here
-    """
     x, w = gx.input("x", ("N",)), gx.parameter("w", ())
     return gx.function([x], x, updates=[(w, w)])  # here
 
 
-@mistake
+@mistake("""\
+GraphError: w is updated twice
+  at test_programs.py:here
+  by 1   test_programs.py:first
+  by 2   test_programs.py:second
+  try: an optimiser's params= chooses what it updates
+""")
 def test_two_optimisers_of_one_parameter():
-    """GraphError: w is updated twice
-      at test_programs.py:here
-      by 1   test_programs.py:first
-      by 2   test_programs.py:second
-      try: an optimiser's params= chooses what it updates
-    """
     x, w = gx.input("x", ("N",)), gx.parameter("w", ())
     loss = (x * w).sum()
     first = gx.sgd(loss, lr=0.1)  # first
@@ -154,115 +154,115 @@ def test_two_optimisers_of_one_parameter():
     return first | second  # here
 
 
-@mistake
+@mistake("""\
+GraphError: function f updates n twice
+  at test_programs.py:given
+  first    test_programs.py:given
+  second   test_programs.py:owned
+""")
 def test_an_update_beside_an_owned_one():
-    """GraphError: function f updates n twice
-      at test_programs.py:given
-      first    test_programs.py:given
-      second   test_programs.py:owned
-    """
     x, n = gx.input("x", ("N",)), gx.state("n")
     y = x.with_update({n: n + 1})  # owned
     f = gx.function([x], y, updates={n: n + 2})  # given
     return gx.Program("p", f=f)  # here
 
 
-@mistake
+@mistake("""\
+ShapeError: with_update: the new value has the state's type
+  at test_programs.py:here
+  n           float32[2]
+  new value   float32[3]
+""")
 def test_an_owned_update_of_a_parameter_of_another_shape():
-    """ShapeError: with_update: the new value has the state's type
-      at test_programs.py:here
-      n           float32[2]
-      new value   float32[3]
-    """
     x, n = gx.input("x", (3,)), gx.state("n", (2,))
     return x.with_update({n: x})  # here
 
 
-@mistake
+@mistake("""\
+GraphError: program 'p' has no function
+  at test_programs.py:here
+  try: gx.Program(name, predict=gx.function(inputs, outputs))
+""")
 def test_a_program_of_nothing():
-    """GraphError: program 'p' has no function
-      at test_programs.py:here
-      try: gx.Program(name, predict=gx.function(inputs, outputs))
-    """
     return gx.Program("p")  # here
 
 
-@mistake
+@mistake("""\
+GraphError: predict is no function, but <Tensor x: float32[N]>
+  at test_programs.py:here
+  try: gx.Program(name, predict=gx.function(inputs, outputs))
+""")
 def test_a_program_of_a_tensor():
-    """GraphError: predict is no function, but <Tensor x: float32[N]>
-      at test_programs.py:here
-      try: gx.Program(name, predict=gx.function(inputs, outputs))
-    """
     x = gx.input("x", ("N",))
     return gx.Program("p", predict=x)  # here
 
 
-@mistake
+@mistake("""\
+NameClashError: a function may not be called 'save': a module has that attribute itself
+  at test_programs.py:here
+  try: taken are init, state, save, load, export, backend, report, functions
+""")
 def test_a_reserved_function():
-    """NameClashError: a function may not be called 'save': a module has that attribute itself
-      at test_programs.py:here
-      try: taken are init, state, save, load, export, backend, report, functions
-    """
     x = gx.input("x", ("N",))
     return gx.Program("p", save=gx.function([x], x))  # here
 
 
-@mistake
+@mistake("""\
+NameClashError: function names are a letter, then letters, digits or _ (ASCII, 100 at most), not 'pre-dict'
+  at test_programs.py:here
+""")  # noqa: E501
 def test_a_function_that_is_no_identifier():
-    """NameClashError: function names are ASCII identifiers (a letter, then letters, digits, _; at most 100 in all), and 'pre-dict' is none
-      at test_programs.py:here
-    """
     x = gx.input("x", ("N",))
     return gx.Program("p", {"pre-dict": gx.function([x], x)})  # here
 
 
-@mistake
+@mistake("""\
+NameClashError: input names are no keywords, and 'int' is one of C
+  at test_programs.py:here
+  try: int_ would do
+""")
 def test_an_input_that_is_a_keyword_of_c():
-    """NameClashError: input names are no keywords, and 'int' is one of C
-      at test_programs.py:here
-      try: int_ would do
-    """
     return gx.input("int", ("N",))  # here
 
 
-@mistake
+@mistake("""\
+NameClashError: input names are no keywords, and 'lambda' is one of Python
+  at test_programs.py:here
+  try: lambda_ would do
+""")
 def test_an_input_that_is_a_keyword_of_python():
-    """NameClashError: input names are no keywords, and 'lambda' is one of Python
-      at test_programs.py:here
-      try: lambda_ would do
-    """
     return gx.input("lambda", ("N",))  # here
 
 
-@mistake
+@mistake("""\
+GraphError: w has the name that it was declared with
+  at test_programs.py:here
+""")
 def test_a_name_for_a_leaf():
-    """GraphError: w has the name that it was declared with
-      at test_programs.py:here
-    """
     return gx.parameter("w", ()).named("v")  # here
 
 
-@mistake
+@mistake("""\
+NameClashError: a name is a text of at least one character, not ''
+  at test_programs.py:here
+""")
 def test_a_parameter_without_a_name():
-    """NameClashError: a name is a text of at least one character, not ''
-      at test_programs.py:here
-    """
     return gx.parameter("", (2,))  # here
 
 
-@mistake
+@mistake("""\
+NameClashError: '__metadata__' cannot name a tensor in a weights file
+  at test_programs.py:here
+""")
 def test_a_parameter_that_a_file_cannot_name():
-    """NameClashError: '__metadata__' cannot name a tensor in a weights file
-      at test_programs.py:here
-    """
     return gx.parameter("__metadata__", (2,))  # here
 
 
-@mistake
+@mistake("""\
+NameClashError: a scope's name is a text of one character or more, not ''
+  at test_programs.py:here
+""")
 def test_a_scope_without_a_name():
-    """NameClashError: a scope's name is a text of at least one character, not ''
-      at test_programs.py:here
-    """
     with gx.scope(""):  # here
         pass
 
@@ -297,8 +297,7 @@ def test_an_odd_name_is_refused_in_few_words(kind: str, name: str) -> None:
         declare[kind]()
     shown = repr(name) if len(name) < 60 else "'" + "a" * 56 + "..."
     assert caught.value.message == (
-        f"{kind} names are ASCII identifiers (a letter, then letters, digits, _; at most 100 in "
-        f"all), and {shown} is none"
+        f"{kind} names are a letter, then letters, digits or _ (ASCII, 100 at most), not {shown}"
     )
 
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from golden import mistake
-from stub_backend import STUB
 
 import graphc as gx
+from golden import mistake
+from stub_backend import STUB
 
 
 def module() -> gx.Module:
@@ -18,106 +18,106 @@ def module() -> gx.Module:
     return gx.compile(gx.Program("p", f=f), backend=STUB)
 
 
-@mistake
+@mistake("""\
+CallError: state: W is float32[3, 4], the array is float32[4, 3]
+  at test_state.py:here
+""")
 def test_another_shape():
-    """CallError: state: W is float32[3, 4], the array is float32[4, 3]
-      at test_state.py:here
-    """
     module().state["W"] = np.zeros((4, 3))  # here
 
 
-@mistake
+@mistake("""\
+CallError: state: W is of rank 0 instead of 2
+  at test_state.py:here
+  W     float32[3, 4]
+  got   float64[]
+""")
 def test_another_rank():
-    """CallError: state: W is of rank 0 instead of 2
-      at test_state.py:here
-      W     float32[3, 4]
-      got   float64[]
-    """
     module().state["W"] = 0.0  # here
 
 
-@mistake
+@mistake("""\
+ArgumentTypeError: state: count is float64, which does not convert to int64
+  at test_state.py:here
+  count   int64[]
+  try: count.astype("int64") if that is meant
+""")
 def test_another_dtype():
-    """ArgumentTypeError: state: count is float64, which does not convert to int64
-      at test_state.py:here
-      count   int64[]
-      try: count.astype("int64") if that is meant
-    """
     module().state["count"] = 0.5  # here
 
 
-@mistake
+@mistake("""\
+UnknownNameError: there is no state 'w'
+  at test_state.py:here
+  try: known are W, count
+""")
 def test_a_name_that_there_is_not():
-    """UnknownNameError: there is no state 'w'
-      at test_state.py:here
-      try: known are W, count
-    """
     module().state["w"] = np.zeros((3, 4))  # here
 
 
-@mistake
+@mistake("""\
+UnknownNameError: there is no state 'w'
+  at test_state.py:here
+  try: known are W, count
+""")
 def test_reading_a_name_that_there_is_not():
-    """UnknownNameError: there is no state 'w'
-      at test_state.py:here
-      try: known are W, count
-    """
     return module().state["w"]  # here
 
 
-@mistake
+@mistake("""\
+ArgumentTypeError: state: W is no array of numbers: 'zeros'
+  at test_state.py:here
+  W   float32[3, 4]
+""")
 def test_a_text():
-    """ArgumentTypeError: state: W is no array of numbers: 'zeros'
-      at test_state.py:here
-      W   float32[3, 4]
-    """
     module().state["W"] = "zeros"  # here
 
 
-@mistake
+@mistake("""\
+CallError: W belongs to the program and cannot be taken out
+  at test_state.py:here
+""")
 def test_deletion():
-    """CallError: W belongs to the program and cannot be taken out
-      at test_state.py:here
-    """
     del module().state["W"]  # here
 
 
-@mistake
+@mistake("""\
+CallError: W belongs to the program and cannot be taken out
+  at test_state.py:here
+""")
 def test_emptying():
-    """CallError: W belongs to the program and cannot be taken out
-      at <frozen _collections_abc>:930
-    """
     module().state.clear()  # here
 
 
-@mistake
+@mistake("""\
+CallError: state: takes arrays by name, not ([1, 2],)
+  at test_state.py:here
+""")
 def test_an_update_by_a_list():
-    """CallError: state: takes arrays by name, not ([1, 2],)
-      at test_state.py:here
-    """
     module().state.update([1, 2])  # here
 
 
-@mistake
+@mistake("""\
+CallError: a seed is a whole number from 0 to 2**64 - 1, not -1
+  at test_state.py:here
+""")
 def test_a_negative_seed():
-    """CallError: a seed is a whole number from 0 to 2**64 - 1, not -1
-      at test_state.py:here
-    """
     module().init(-1)  # here
 
 
-@mistake
+@mistake("""\
+CallError: a seed is a whole number from 0 to 2**64 - 1, not 18446744073709551616
+  at test_state.py:here
+""")
 def test_a_seed_beyond_64_bits():
-    """CallError: a seed is a whole number from 0 to 2**64 - 1, not 18446744073709551616
-      at test_state.py:here
-    """
     module().init(2**64)  # here
 
 
-@mistake
+@mistake("""\
+CallError: a seed is a whole number from 0 to 2**64 - 1, not 0.5
+  at test_state.py:here
+""")
 def test_a_seed_that_is_a_float():
-    """CallError: a seed is a whole number from 0 to 2**64 - 1, not 0.5
-      at test_state.py:here
-    """
     module().init(0.5)  # here
 
 
@@ -142,37 +142,37 @@ def test_an_array_that_is_assigned_is_not_kept() -> None:
     assert np.all(made.state["W"] == 1)
 
 
-@mistake
+@mistake("""\
+ShapeError: w: init <lambda> gives an array of shape [4], wanted is [3]
+  at test_state.py:declared
+""")
 def test_an_init_of_another_shape():
-    """ShapeError: w: init <lambda> gives an array of shape [4], wanted is [3]
-      at test_state.py:declared
-    """
     x = gx.input("x", ("N",))
     w = gx.parameter("w", (3,), init=lambda shape, generator: np.zeros(4))  # declared
     gx.compile(gx.Program("p", f=gx.function([x], w)), backend=STUB)
 
 
-@mistake
+@mistake("""\
+DtypeError: n: init constant(0.5) gives numbers that int64 does not hold
+  at test_state.py:declared
+""")
 def test_an_init_that_the_dtype_does_not_hold():
-    """DtypeError: n: init constant(0.5) gives numbers that int64 does not hold
-      at test_state.py:declared
-    """
     x = gx.input("x", ("N",))
     n = gx.state("n", (), 0.5, dtype="int64")  # declared
     gx.compile(gx.Program("p", f=gx.function([x], n)), backend=STUB)
 
 
-@mistake
+@mistake("""\
+DtypeError: init is a number, an array or a gx.init, not <Tensor broadcast_to: float32[3]>
+  at test_state.py:here
+""")
 def test_an_init_that_is_a_tensor():
-    """DtypeError: init is a number, an array or a gx.init, not <Tensor broadcast_to: float32[3]>
-      at test_state.py:here
-    """
     return gx.parameter("w", (3,), init=gx.ones((3,)))  # here
 
 
-@mistake
+@mistake("""\
+DtypeError: init uniform: low is 1, above high, -1
+  at test_state.py:here
+""")
 def test_a_uniform_init_upside_down():
-    """DtypeError: init uniform: low is 1, above high, -1
-      at test_state.py:here
-    """
     return gx.init.uniform(1, -1)  # here

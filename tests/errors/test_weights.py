@@ -11,11 +11,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from golden import mistake
 from safetensors.numpy import save_file
-from stub_backend import STUB
 
 import graphc as gx
+from golden import mistake
+from stub_backend import STUB
 
 
 def module(rows: int = 3, name: str = "W") -> gx.Module:
@@ -37,139 +37,140 @@ def folder(tmp_path: Path) -> Path:
     return tmp_path
 
 
-@mistake
+@mistake("""\
+WeightsError: TMP/v.safetensors cannot be read: No such file or directory
+  at test_weights.py:here
+""")
 def test_a_missing_file(folder):
-    """WeightsError: TMP/v.safetensors cannot be read: No such file or directory
-      at test_weights.py:here
-    """
     module().load(folder / "v.safetensors")  # here
 
 
-@mistake
+@mistake("""\
+WeightsError: TMP cannot be read: Is a directory
+  at test_weights.py:here
+""")
 def test_a_folder(folder):
-    """WeightsError: TMP cannot be read: Is a directory
-      at test_weights.py:here
-    """
     module().load(folder)  # here
 
 
-@mistake
+@mistake("""\
+WeightsError: TMP/v.safetensors is damaged or no safetensors file: Error while deserializing: header too small
+  at test_weights.py:here
+""")  # noqa: E501
 def test_an_empty_file(folder):
-    """WeightsError: TMP/v.safetensors is damaged or no safetensors file: Error while deserializing: header too small
-      at test_weights.py:here
-    """
     (folder / "v.safetensors").touch()
     module().load(folder / "v.safetensors")  # here
 
 
-@mistake
+@mistake("""\
+WeightsError: TMP/v.pt is damaged or no safetensors file: Error while deserializing: invalid header length
+  at test_weights.py:here
+""")  # noqa: E501
 def test_a_pickle(folder):
-    """WeightsError: TMP/v.pt is damaged or no safetensors file: Error while deserializing: invalid header length
-      at test_weights.py:here
-    """
     (folder / "v.pt").write_bytes(b"\x80\x04\x95" + bytes(200))
     module().load(folder / "v.pt")  # here
 
 
-@mistake
+@mistake("""\
+WeightsError: TMP/w.safetensors belongs to another program
+  at test_weights.py:here
+  missing in the file   V   float32[3, 2]
+  unknown here          W   [3, 2]
+  try: only= reads the names that both have
+""")
 def test_weights_of_another_model(folder):
-    """WeightsError: TMP/w.safetensors belongs to another program
-      at test_weights.py:here
-      missing in the file   V   float32[3, 2]
-      unknown here          W   [3, 2]
-      try: only= reads the names that both have
-    """
     module(name="V").load(folder / "w.safetensors")  # here
 
 
-@mistake
+@mistake("""\
+WeightsError: TMP/w.safetensors holds W of another shape
+  at test_weights.py:here
+  file      [3, 2]
+  program   float32[4, 2]
+""")
 def test_weights_of_another_shape(folder):
-    """WeightsError: TMP/w.safetensors holds W of another shape
-      at test_weights.py:here
-      file      [3, 2]
-      program   float32[4, 2]
-    """
     module(rows=4).load(folder / "w.safetensors")  # here
 
 
-@mistake
+@mistake("""\
+WeightsError: TMP/v.safetensors holds count as float32, the program as int64
+  at test_weights.py:here
+""")
 def test_weights_of_another_dtype(folder):
-    """WeightsError: TMP/v.safetensors holds count as float32, the program as int64
-      at test_weights.py:here
-    """
     arrays = {"W": np.zeros((3, 2), "float32"), "count": np.zeros((), "float32")}
     save_file(arrays, folder / "v.safetensors")
     module().load(folder / "v.safetensors")  # here
 
 
-@mistake
+@mistake("""\
+WeightsError: TMP/v.safetensors belongs to another program
+  at test_weights.py:here
+  unknown here   V   [3, 2]
+  try: only= reads the names that both have
+""")
 def test_a_file_with_one_name_too_many(folder):
-    """WeightsError: TMP/v.safetensors belongs to another program
-      at test_weights.py:here
-      unknown here   V   [3, 2]
-      try: only= reads the names that both have
-    """
     arrays = {n: np.zeros((3, 2), "float32") for n in ("W", "V")} | {"count": np.zeros((), "int64")}
     save_file(arrays, folder / "v.safetensors")
     module().load(folder / "v.safetensors")  # here
 
 
-@mistake
+@mistake("""\
+WeightsError: only='head.*' stands for no state
+  at test_weights.py:here
+  try: known are W, count
+""")
 def test_only_a_pattern_that_matches_nothing(folder):
-    """WeightsError: only='head.*' stands for no state
-      at test_weights.py:here
-      try: known are W, count
-    """
     module().load(folder / "w.safetensors", only="head.*")  # here
 
 
-@mistake
+@mistake("""\
+WeightsError: only= takes names or globs, not 3
+  at test_weights.py:here
+""")
 def test_only_a_number(folder):
-    """WeightsError: only= takes names or globs, not 3
-      at test_weights.py:here
-    """
     module().load(folder / "w.safetensors", only=3)  # here
 
 
-@mistake
+@mistake("""\
+CallError: save: the note 'mean' is no JSON: Object of type float32 is not JSON serializable
+  at test_weights.py:here
+""")
 def test_notes_that_are_no_json(folder):
-    """CallError: save: the note 'mean' is no JSON: Object of type float32 is not JSON serializable
-      at test_weights.py:here
-    """
     module().save(folder / "v.safetensors", epoch=3, mean=np.float32(0.5))  # here
 
 
-@mistake
+@mistake("""\
+WeightsError: TMP/v.safetensors holds damaged notes: Expecting property name enclosed in double quotes: line 1 column 2 (char 1)
+  at test_weights.py:here
+""")  # noqa: E501
 def test_notes_that_are_damaged(folder):
-    """WeightsError: TMP/v.safetensors holds damaged notes: Expecting property name enclosed in double quotes: line 1 column 2 (char 1)
-      at test_weights.py:here
-    """
     arrays = {"W": np.zeros((3, 2), "float32"), "count": np.zeros((), "int64")}
     save_file(arrays, folder / "v.safetensors", {"notes": "{"})
     module().load(folder / "v.safetensors")  # here
 
 
-@mistake
+@mistake("""\
+WeightsError: TMP/runs/w.safetensors cannot be written: No such file or directory
+  at test_weights.py:here
+  try: make the folder first
+""")
 def test_a_folder_that_there_is_not(folder):
-    """WeightsError: TMP/runs/w.safetensors cannot be written: No such file or directory
-      at test_weights.py:here
-    """
     module().save(folder / "runs" / "w.safetensors")  # here
 
 
-@mistake
+@mistake("""\
+WeightsError: TMP cannot be written: Is a directory
+  at test_weights.py:here
+""")
 def test_a_place_that_is_a_folder(folder):
-    """WeightsError: TMP cannot be written: Is a directory
-      at test_weights.py:here
-    """
     module().save(folder)  # here
 
 
-@mistake
+@mistake("""\
+WeightsError: a path is wanted, not None
+  at test_weights.py:here
+""")
 def test_a_path_that_is_none():
-    """WeightsError: a path is wanted, not None
-      at test_weights.py:here
-    """
     module().save(None)  # here
 
 
@@ -192,6 +193,7 @@ def test_a_damaged_file_changes_no_state(folder: Path) -> None:
 def test_a_header_with_any_byte_changed_is_an_error_or_harmless(folder: Path) -> None:
     whole = bytearray((folder / "w.safetensors").read_bytes())
     made = module()
+    before = state_of(made)
     for place in range(8 + int.from_bytes(whole[:8], "little")):
         changed = whole.copy()
         changed[place] ^= 1
@@ -199,7 +201,8 @@ def test_a_header_with_any_byte_changed_is_an_error_or_harmless(folder: Path) ->
         try:
             made.load(folder / "v.safetensors")
         except gx.errors.WeightsError:
-            continue
+            assert state_of(made) == before
+        made.init()
 
 
 def test_a_foreign_file_changes_no_state(folder: Path) -> None:

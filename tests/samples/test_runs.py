@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import os
 import re
 import subprocess
@@ -11,26 +12,34 @@ from pathlib import Path
 import pytest
 
 SAMPLES = Path(__file__).parents[2] / "samples"
+NO_COMPILER = "graphc: no C compiler"
 PNG = b"\x89PNG\r\n\x1a\n"
 
 
-def _run(folder: Path, name: str, *arguments: str) -> str:
-    """Run a sample in a folder with a space in its path; return what it printed."""
+def _start(
+    folder: Path, name: str, *arguments: str, **variables: str
+) -> subprocess.CompletedProcess[str]:
+    """Run a sample in a folder with a space in its path."""
     place = folder / "a folder"
     place.mkdir()
-    environment = {**os.environ, "COLUMNS": "100", "PYTHONIOENCODING": "utf-8"}
-    done = subprocess.run(
+    return subprocess.run(
         [sys.executable, SAMPLES / name, *arguments],
         cwd=place,
-        env=environment,
+        env={**os.environ, "COLUMNS": "100", "PYTHONIOENCODING": "utf-8", **variables},
         stdin=subprocess.DEVNULL,
         capture_output=True,
+        encoding="utf-8",
         timeout=300,
         check=False,
     )
-    assert done.returncode == 0, done.stderr.decode()
-    assert not done.stderr or done.stderr.startswith(b"graphc: no C compiler")
-    return done.stdout.decode()
+
+
+def _run(folder: Path, name: str, *arguments: str) -> str:
+    """Run a sample, which shall succeed, and return what it printed."""
+    done = _start(folder, name, *arguments)
+    assert done.returncode == 0, done.stderr
+    assert not done.stderr or done.stderr.startswith(NO_COMPILER)
+    return done.stdout
 
 
 def _rows(printed: str) -> list[list[str]]:
@@ -59,15 +68,20 @@ def test_lenet5_draws_derives_trains_and_saves(tmp_path: Path, backend: str) -> 
 
 
 def test_lenet5_says_which_idx_files_a_folder_lacks(tmp_path: Path) -> None:
-    done = subprocess.run(
-        [sys.executable, SAMPLES / "lenet5.py", "--data", tmp_path],
-        cwd=tmp_path,
-        capture_output=True,
-        timeout=300,
-        check=False,
-    )
+    done = _start(tmp_path, "lenet5.py", "--data", str(tmp_path))
     assert done.returncode != 0
-    assert b"train-images-idx3-ubyte or train-images-idx3-ubyte.gz" in done.stderr
+    assert "train-images-idx3-ubyte or train-images-idx3-ubyte.gz" in done.stderr
+
+
+@pytest.mark.skipif(
+    importlib.util.find_spec("ziglang") is not None, reason="ziglang is a compiler, PATH or not"
+)
+def test_without_a_compiler_a_sample_says_so_in_one_line_and_runs(tmp_path: Path) -> None:
+    nowhere = {"PATH": str(tmp_path), "GRAPHC_CC": "", "CC": ""}
+    done = _start(tmp_path, "mlp.py", **nowhere)
+    assert done.returncode == 0, done.stderr
+    assert done.stderr.startswith(NO_COMPILER) and done.stderr.count("\n") == 1
+    assert "XOR learned" in done.stdout
 
 
 def test_perceptron_prints_the_notes_beside_the_computed(tmp_path: Path) -> None:
