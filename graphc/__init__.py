@@ -106,7 +106,7 @@ from graphc.dsl.movement import (
 from graphc.dsl.names import scope
 from graphc.dsl.noise import dropout, normal, random_bits, uniform
 from graphc.dsl.optimisers import sgd
-from graphc.dsl.program import Program, function
+from graphc.dsl.program import Function, Program, function
 from graphc.dsl.tensor import Tensor
 from graphc.module import Module
 from graphc.ops import scalar
@@ -115,6 +115,7 @@ from graphc.views import draw, explain, summary
 __version__ = "0.1.0"
 
 __all__ = [
+    "Function",
     "Module",
     "Program",
     "Tensor",

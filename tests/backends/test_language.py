@@ -369,7 +369,7 @@ def test_numbers_alone_take_the_dtype_of_what_they_stand_beside(backend: str) ->
     scaled = gx.elementwise(
         "scaled", lambda c, x: gx.scalar.where(gx.scalar.less(c, 0), 1, 0.5) * x
     )
-    got = run(backend, lambda a, b: scaled(a, b), np.array([-1.0, 1.0]), np.array([3.0, 4.0]))
+    got = run(backend, scaled, np.array([-1.0, 1.0]), np.array([3.0, 4.0]))
     assert got.dtype == "float64" and got.tolist() == [3, 2]
 
 
