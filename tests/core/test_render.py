@@ -367,7 +367,10 @@ def test_a_notebook_gets_well_formed_svg() -> None:
 
 
 def _program(path: Path, text: str) -> str:
-    path.write_text(f"#!{sys.executable}\n{text}", encoding="utf-8")
+    # A line "#!" takes no path with a space, and this interpreter may stand in one.
+    code = path.with_suffix(".py")
+    code.write_text(text, encoding="utf-8")
+    path.write_text(f'#!/bin/sh\nexec "{sys.executable}" "{code}" "$@"\n', encoding="utf-8")
     path.chmod(0o755)
     return str(path)
 
