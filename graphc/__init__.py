@@ -105,7 +105,7 @@ from graphc.dsl.movement import (
 )
 from graphc.dsl.names import scope
 from graphc.dsl.noise import dropout, normal, random_bits, uniform
-from graphc.dsl.optimisers import sgd
+from graphc.dsl.optimisers import adam, clip_norm, momentum, sgd
 from graphc.dsl.program import Function, Program, function
 from graphc.dsl.tensor import Tensor
 from graphc.module import Module
@@ -120,6 +120,7 @@ __all__ = [
     "Program",
     "Tensor",
     "abs",
+    "adam",
     "add",
     "arange",
     "argmax",
@@ -130,6 +131,7 @@ __all__ = [
     "cast",
     "check_grads",
     "clip",
+    "clip_norm",
     "compile",
     "concatenate",
     "conv2d",
@@ -181,6 +183,7 @@ __all__ = [
     "mean",
     "min",
     "minimum",
+    "momentum",
     "mse",
     "multiply",
     "negative",
