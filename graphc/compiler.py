@@ -14,7 +14,6 @@ from graphc.arguments import Signature, machine_memory
 from graphc.backend import Backend, Executable, Options
 from graphc.dsl import structure
 from graphc.dsl.convert import dtype_of, node_of
-from graphc.dsl.graph import states
 from graphc.dsl.location import public
 from graphc.dsl.program import Program, program_of
 from graphc.dsl.tensor import Tensor
@@ -27,7 +26,7 @@ from graphc.errors import (
     UnsupportedError,
 )
 from graphc.ir import Node
-from graphc.module import Module, initial_value
+from graphc.module import Module
 from graphc.ops import leaf
 from graphc.passes import pipeline, rewrite
 
@@ -177,17 +176,14 @@ def evaluate(
     program = program_of({f"t{i}": t for i, t in enumerate(tensors)}, training=training)
     module = compile_ir(program, backend, dtype=dtype)
     module.init(seed)
-    arguments = {k: v for k, v in values.items() if k not in module.state}
-    for name in values.keys() & module.state.keys():
-        module.state[name] = values[name]
-    known = dict.fromkeys(n.attrs["name"] for f in program.functions for n in f.inputs)
-    sizes = dims.names(*(n.shape for n in ir.topological(program.roots)))
-    unused = [n for n in arguments if n not in known and n not in sizes]
-    for name in (n for n in known if n not in arguments):
+    module.state.update({k: v for k, v in values.items() if k in module.state})
+    inputs = [n.attrs["name"] for n in program.functions[0].inputs]
+    for name in (n for n in inputs if n not in values):
         raise CallError(f"evaluate: the input {name} has no value", hint=f'at={{"{name}": …}}')
-    results = module.functions["evaluate"](
-        **{k: v for k, v in arguments.items() if k not in unused}
-    )
+    # Other names are let pass, so that at={**module.state, "x": x} serves any part of a network.
+    sizes = dims.names(*(n.shape for n in ir.topological(program.roots)))
+    arguments = {k: v for k, v in values.items() if k in inputs or k in sizes}
+    results = module.functions["evaluate"](**arguments)
     return structure.build(shape, [results[f"t{i}"] for i in range(len(tensors))])
 
 
@@ -203,7 +199,7 @@ def _placed(tensors: list[Tensor], at: Mapping[Any, Any]) -> tuple[list[Tensor],
         elif isinstance(key, Tensor) and key.node.op in (leaf.INPUT, *leaf.LEAVES_WITH_STATE):
             values[key.node.attrs["name"]] = value
         elif isinstance(key, Tensor):
-            name = f"given_{len(holes)}"
+            name = f"given {len(holes)}"  # no identifier, so that it is nobody's name
             holes[key.node] = leaf.input(name, key.node.shape, key.node.dtype)
             values[name] = value
         else:
@@ -212,8 +208,3 @@ def _placed(tensors: list[Tensor], at: Mapping[Any, Any]) -> tuple[list[Tensor],
         return tensors, values
     mapping = rewrite.substitute([t.node for t in tensors], holes)
     return [Tensor(mapping[t.node]) for t in tensors], values
-
-
-def initial_values(nest: Any, seed: int = 0) -> dict[str, Any]:
-    """Return what the parameters and states that tensors depend on begin with, by name."""
-    return {name: initial_value(t.node, seed) for name, t in states(nest).items()}

@@ -25,17 +25,8 @@ def parameters(nest: Any) -> dict[str, Tensor]:
 
     Errors: NameClashError if two different parameters share a name
     """
-    return _leaves(nest, (leaf.PARAMETER,))
-
-
-def states(nest: Any) -> dict[str, Tensor]:
-    """Return ``{name: parameter or state}`` of what a nest of tensors depends on."""
-    return _leaves(nest, leaf.LEAVES_WITH_STATE)
-
-
-def _leaves(nest: Any, ops: tuple[ir.Op, ...]) -> dict[str, Tensor]:
     roots = [node_of(t) for t in structure.flatten(nest)[0]]
-    found = [n for n in ir.topological(roots) if n.op in ops]
+    found = [n for n in ir.topological(roots) if n.op is leaf.PARAMETER]
     check_leaf_names(found)
     return {n.attrs["name"]: Tensor(n) for n in found}
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from graphc import dims, ir
-from graphc.dims import Dim
 from graphc.errors import DtypeError, ShapeError
 from graphc.ir import Attrs, Cotangents, Differentiate, Floats, Node, Op, TensorType
 from graphc.ops import elementwise, leaf, linear
@@ -136,10 +135,3 @@ def logsumexp(x: Node, axes: tuple[int, ...]) -> Node:
 def put_back(y: Node, x: Node, axes: tuple[int, ...]) -> Node:
     """Return a reduction of x with its axes put back as 1 (``keepdims``)."""
     return linear.reshape(y, linear.unit_shape(x.shape, axes))
-
-
-def reduced_size(node: Node) -> Dim:
-    """Return how many elements each result of a reduction gathers."""
-    x = node.inputs[0]
-    axes = node.attrs["axes"] if "axes" in node.attrs else (node.attrs["axis"],)
-    return dims.size([x.shape[a] for a in axes])
