@@ -60,12 +60,12 @@ def _parser() -> argparse.ArgumentParser:
     made = command("draw", _draw, "draw a function of a program")
     made.add_argument("-o", "--output", metavar="F", help=".svg, .png, .dot or .txt", required=True)
     made.add_argument("--function", metavar="F")
-    made.add_argument("--view", metavar="V", default="graph", help="graph or gradient")
+    made.add_argument("--view", metavar="V", default="graph", help="graph, gradient or chain")
     made.add_argument("--wrt", metavar="P", help="a parameter's name or a glob")
     made = command("explain", _explain, "derive one gradient, step by step")
     made.add_argument("--wrt", metavar="P", required=True)
     made.add_argument("--function", metavar="F")
-    made.add_argument("--format", choices=["text"], default="text")
+    made.add_argument("--format", choices=["text", "latex", "html"], default="text")
     made = command("summary", _summary, "count layers, parameters and multiply-adds")
     made.add_argument("--function", metavar="F")
     made.add_argument("--json", action="store_true")
@@ -133,7 +133,9 @@ def _draw(file: _File, options: argparse.Namespace) -> None:
 def _explain(file: _File, options: argparse.Namespace) -> None:
     from graphc import views
 
-    print(views.explain(file.chosen(options.function), options.wrt))
+    made = views.explain(file.chosen(options.function), options.wrt)
+    forms = {"latex": lambda: made.latex, "html": lambda: made.html, "text": lambda: f"{made}\n"}
+    print(forms[options.format](), end="")
 
 
 def _summary(file: _File, options: argparse.Namespace) -> None:

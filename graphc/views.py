@@ -6,7 +6,7 @@ the suffix names. How they are made stands in `render` and `analysis`.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from graphc import ir
@@ -20,10 +20,11 @@ from graphc.ir import Node
 
 if TYPE_CHECKING:
     from graphc.analysis.cost import Summary
+    from graphc.render.chain import Chain
     from graphc.render.derivation import Derivation
     from graphc.render.diagram import Diagram
 
-VIEWS = ("graph", "gradient")
+VIEWS = ("graph", "gradient", "chain")
 
 
 @public
@@ -40,17 +41,20 @@ def draw(
     Args:
         what: a tensor, a nest of tensors, a `Program` (its first function, or for gradients its
             loss) or one of its functions.
-        view: ``"graph"``, or ``"gradient"`` for forward and backward together.
-        wrt: for gradients: parameters or tensors (all parameters by default).
+        view: ``"graph"``, ``"gradient"`` for forward and backward together, or ``"chain"`` for the
+            chain rule from the loss back to one tensor.
+        wrt: for gradients: parameters or tensors (all parameters by default); for a chain: one.
         at: arrays by name or tensor; the picture then shows numbers.
         title: a line above the picture.
 
     Errors: CallError for an unknown view, GradientError, RenderError
     """
-    from graphc.render import diagram
+    from graphc.render import chain_picture, diagram
 
     if view not in VIEWS:
         raise CallError(f"there is no view {view!r}", hint="one of " + ", ".join(VIEWS))
+    if view == "chain":
+        return chain_picture.diagram(chain(what, wrt, at=at), title)
     if view == "gradient":
         loss = loss_of(what)
         targets = _by_name(loss, wrt)
@@ -77,15 +81,47 @@ def explain(loss: Any, wrt: Any, *, at: Mapping[Any, Any] | None = None) -> Deri
     from graphc.render import derivation
 
     loss = loss_of(loss)
-    target = graph.wanted(loss, wrt)
-    if not isinstance(target, Tensor):
-        raise CallError(
-            f"explain derives by one tensor, and {wrt!r:.60} stands for several",
-            hint="write its full name",
-        )
+    target = _one("explain", loss, wrt)
     gradient = graph.grad(loss, target)
     values = _values({"loss": loss, "gradient": gradient}, at)
     return derivation.explain(loss.node, target.node, gradient.node, values=values)
+
+
+@public
+def chain(loss: Any, wrt: Any, *, at: Mapping[Any, Any] | None = None) -> Chain:
+    """Return the chain rule from a loss back to one tensor: the factors of each path.
+
+    Args:
+        loss: a scalar tensor, or a program or function with one.
+        wrt: one parameter or tensor, or its name.
+        at: arrays by name or tensor; the factors then have numbers.
+
+    Errors: GradientError, NameClashError
+    """
+    from graphc.render import paths
+
+    loss = loss_of(loss)
+    target = _one("chain", loss, wrt)
+    gradient = graph.grad(loss, target)
+
+    def numbers(nodes: Sequence[Node]) -> dict[Node, Any]:
+        found = evaluate([Tensor(n) for n in nodes], at, training=True)
+        return dict(zip(nodes, found, strict=True))
+
+    return paths.chain(
+        loss.node, target.node, gradient.node, numbers=None if at is None else numbers
+    )
+
+
+def _one(word: str, loss: Tensor, wrt: Any) -> Tensor:
+    """Return the one tensor that ``wrt`` stands for."""
+    target = graph.wanted(loss, wrt)
+    if not isinstance(target, Tensor):
+        raise CallError(
+            f"{word} derives by one tensor, and {wrt!r:.60} stands for several",
+            hint="write its full name",
+        )
+    return target
 
 
 @public
@@ -139,6 +175,7 @@ def _values(outputs: Mapping[str, Tensor], at: Mapping[Any, Any] | None) -> dict
     """Return the numbers of all nodes that some outputs reach, in the training form."""
     if at is None:
         return None
-    order = [n for n in ir.topological(t.node for t in outputs.values())]
+    order = ir.topological(t.node for t in outputs.values())
+    order = [n for n in order if not isinstance(n.type, tuple)]
     numbers = evaluate([Tensor(n) for n in order], at, training=True)
     return dict(zip(order, numbers, strict=True))

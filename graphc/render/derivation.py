@@ -1,6 +1,7 @@
 """A gradient derived step by step, from the definition of the loss to the final formula.
 
-Steps are data; text is one way to write them. What is whose gradient is read in `backward`.
+Steps are data; text is one way to write them, `paper` has the others. What is whose gradient is
+read in `backward`.
 """
 
 from __future__ import annotations
@@ -16,10 +17,11 @@ from graphc import ir
 from graphc.errors import GradientError
 from graphc.ir import Node, Note
 from graphc.ops import elementwise
-from graphc.render import backward, files, formulas, naming, words
+from graphc.render import backward, files, formulas, naming, notation, words
 from graphc.render.backward import Reading
 from graphc.render.formulas import PLAIN, Term
 from graphc.render.forward import Values, leaf_kind
+from graphc.render.notation import Math
 
 _LONGEST = 2000  # characters of a final formula; what would be longer keeps its symbols
 _PIECE = 1500  # characters of a step that is still put into the next ones
@@ -41,6 +43,8 @@ class Step:
         rules: the local rules that were applied, one line each.
         where: ``file:line`` of the user's call.
         value: its numbers, where they are known.
+        left: the symbol as mathematics.
+        right: the expression as mathematics.
     """
 
     kind: str
@@ -50,24 +54,62 @@ class Step:
     rules: tuple[str, ...] = ()
     where: str = ""
     value: str = ""
+    left: Math = notation.EMPTY
+    right: Math = notation.EMPTY
 
 
 @dataclass(frozen=True, slots=True)
 class Derivation:
-    """A derivation as a value: it prints as text, and saves."""
+    """A derivation as a value: it prints as text, shows itself in a notebook, and saves."""
 
     title: str
     steps: tuple[Step, ...]
 
+    @property
+    def latex(self) -> str:
+        """The derivation as a LaTeX document, in ASCII."""
+        from graphc.render import paper
+
+        return paper.latex(self)
+
+    @property
+    def html(self) -> str:
+        """The derivation as an HTML page that needs no network and no script."""
+        from graphc.render import paper
+
+        return paper.page(self)
+
     def __str__(self) -> str:
         return "\n".join(_lines(self)).rstrip("\n")
 
+    def _repr_html_(self) -> str:
+        from graphc.render import paper
+
+        return paper.part(self)
+
     def save(self, path: str | os.PathLike[str]) -> None:
-        """Write the form that the suffix names: .txt; missing folders are made.
+        """Write the form that the suffix names: .txt .tex .html; missing folders are made.
 
         Errors: RenderError for another suffix; OSError
         """
-        files.save(path, {".txt": lambda: f"{self}\n"})
+        forms: files.Forms = {
+            ".txt": lambda: f"{self}\n",
+            ".tex": lambda: self.latex,
+            ".html": lambda: self.html,
+        }
+        files.save(path, forms)
+
+    def sections(self) -> Iterator[tuple[str, list[tuple[int | None, Step]]]]:
+        """Return the steps under their heads, with the numbers of those that have one."""
+        number = 0
+        for kind, head in _HEADS.items():
+            chosen: list[tuple[int | None, Step]] = []
+            for step in (s for s in self.steps if s.kind == kind):
+                is_numbered = kind in ("definition", "gradient")
+                number += is_numbered
+                chosen.append((number if is_numbered else None, step))
+            if chosen:
+                yield head, chosen
 
 
 def explain(loss: Node, wrt: Node, gradient: Node, *, values: Values | None = None) -> Derivation:
@@ -98,6 +140,7 @@ class _Writer:
     names: Mapping[Node, str]
     back: Mapping[Node, str]
     texts: Mapping[Node, Term]
+    maths: Mapping[Node, Math]
     named: Container[Node]
     by_note: Mapping[Note, Node]
 
@@ -110,7 +153,8 @@ class _Writer:
         known = {n: Term(s) for n, s in {**names, **back}.items()}
         texts = formulas.written(reading.order, known, PLAIN)
         by_note = {n.note: n for n in reading.order if n not in reading.origins}
-        return _Writer(reading, names, back, texts, set(known), by_note)
+        maths = notation.written(reading.order, {**names, **back})
+        return _Writer(reading, names, back, texts, maths, set(known), by_note)
 
     def steps(self, goal: Node, symbol: str) -> Iterator[Step]:
         for node in self.names:
@@ -119,9 +163,10 @@ class _Writer:
         for node in self.reading.stated:
             if node in path:
                 yield self._gradient(node)
-        formula = self._assembled(goal)
+        formula, math = self._assembled(goal)
         if formula != self.texts[goal].text:
-            yield Step("result", symbol, formula, str(goal.type))
+            left = notation.symbol(symbol)
+            yield Step("result", symbol, formula, str(goal.type), left=left, right=math)
 
     def _definition(self, node: Node) -> Step:
         kind = leaf_kind(node)
@@ -133,21 +178,25 @@ class _Writer:
             type=_type_text(node),
             where=node.note.where or "",
             value=self._value(node),
+            left=notation.symbol(self.names[node]),
+            right=notation.word(str(kind)) if is_leaf else self.maths[node],
         )
 
     def _gradient(self, node: Node) -> Step:
         of = self.reading.gradients.get(node, ())
         also = [f"∂L/∂{self.names[n]}" for n in of]
-        symbol = " = ".join(dict.fromkeys([self.back[node], *also]))
+        symbols = list(dict.fromkeys([self.back[node], *also]))
         wheres = dict.fromkeys(n.note.where for n in of if n.note.where)
         return Step(
             kind="gradient",
-            symbol=symbol,
+            symbol=" = ".join(symbols),
             expression=self.texts[node].text,
             type=_type_text(node),
             rules=tuple(self._rules(node)),
             where=next(iter(wheres), node.note.where or ""),
             value=self._value(node),
+            left=notation.equated(notation.symbol(s) for s in symbols),
+            right=self.maths[node],
         )
 
     def _value(self, node: Node) -> str:
@@ -158,13 +207,16 @@ class _Writer:
             return words.value_words(array)
         return words.array_text(array)
 
-    def _assembled(self, goal: Node) -> str:
+    def _assembled(self, goal: Node) -> tuple[str, Math]:
         """Return the goal's formula with the gradients in it written out, as far as it is short."""
-        known = {n: Term(s) for n, s in {**self.names, **self.back}.items()}
-        opened = {n for n in self.reading.stated if n is not goal}
-        order = self.reading.order
-        found = formulas.written(order, known, PLAIN, opened=opened, longest=_PIECE)[goal].text
-        return found if len(found) <= _LONGEST else self.texts[goal].text
+        names, order = {**self.names, **self.back}, self.reading.order
+        known = {n: Term(s) for n, s in names.items()}
+        inner = {n for n in self.reading.stated if n is not goal}
+        texts = formulas.written(order, known, PLAIN, opened=inner, longest=_PIECE)
+        if len(texts[goal].text) > _LONGEST:
+            return self.texts[goal].text, self.maths[goal]
+        opened = {n for n in inner if len(texts[n].text) <= _PIECE}
+        return texts[goal].text, notation.written(order, names, opened)[goal]
 
     def _rules(self, node: Node) -> Iterator[str]:
         """Return the local rules that a gradient's own text applies, the loss's end first."""
@@ -178,13 +230,14 @@ class _Writer:
                 found["the loss by itself"] = None
             elif origin.role.startswith("dL/d") and elementwise.is_formula(inner, elementwise.ADD):
                 found["several paths lead here: their gradients add up"] = None
-            elif origin.note in self.by_note:
-                found[_rule(self.by_note[origin.note])] = None
+            elif (forward := self.by_note.get(origin.note)) is not None and forward.inputs:
+                found[_rule(forward)] = None
         return iter(found)
 
 
 def _type_text(node: Node) -> str:
-    return str(node.type)
+    types = node.types
+    return ", ".join(map(str, types))
 
 
 def _written_inside(node: Node, named: Container[Node]) -> list[Node]:
@@ -223,21 +276,14 @@ _HEADS = {"leaf": "Given", "definition": "Forward", "gradient": "Backward", "res
 
 
 def _lines(derivation: Derivation) -> Iterator[str]:
-    steps = derivation.steps
-    number = 0
     yield derivation.title
-    for kind, head in _HEADS.items():
-        chosen = [s for s in steps if s.kind == kind]
-        if not chosen:
-            continue
+    for head, chosen in derivation.sections():
         yield ""
         yield head
-        width = min(max(len(_said(step)) for step in chosen), _COLUMN)
-        type_width = min(max(len(step.type) for step in chosen), _TYPE)
-        for step in chosen:
-            is_numbered = kind in ("definition", "gradient")
-            number += is_numbered
-            mark = f"{number:>4}. " if is_numbered else _INDENT
+        width = min(max(len(_said(step)) for _, step in chosen), _COLUMN)
+        type_width = min(max(len(step.type) for _, step in chosen), _TYPE)
+        for number, step in chosen:
+            mark = _INDENT if number is None else f"{number:>4}. "
             for i, piece in enumerate(_wrapped(_said(step))):
                 end = f"   {step.type.ljust(type_width)}   {step.where}" if i == 0 else ""
                 yield f"{_INDENT if i else mark}{piece.ljust(width)}{end}".rstrip()

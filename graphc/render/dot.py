@@ -20,6 +20,7 @@ _INK, _GREY = "#1f2933", "#5f6b7a"
 _DEEPEST = 5  # clusters inside one another; deeper scopes share the innermost
 _LINE = 38  # characters of a line of words
 _LINES = 6
+_NUMBERS = 80  # characters of a line of small print
 _SPINE = "8"  # how much straighter arrows from op to op are than those from leaves
 _SPINE_KINDS = ("op", "group", "gradient")
 _ROUND = "rounded,filled"
@@ -48,11 +49,15 @@ LOOKS = {
     "output": Look("#f3e1ed", "#9c3f76", word="output"),
     "gradient": Look("#fbe0d3", "#c04a00", "box", _ROUND, "gradient"),
     "group": Look("#e5e8ec", "#4b5563", "box3d", "filled", "block"),
+    "factor": Look("#fbe0d3", "#c04a00", word="factor"),
+    "reused": Look("#f7c9b0", "#c04a00", word="factor, re-used by other chains"),
 }
 
 _ARROWS = {
     "forward": {"color": "#4b5563"},
     "backward": {"color": "#c04a00", "dir": "back", "penwidth": "1.2"},
+    "factor": {"color": "#c04a00", "dir": "back"},
+    "reused": {"color": "#c04a00", "dir": "back"},
     "read": {"color": "#9aa5b1", "style": "dashed", "constraint": "false", "arrowsize": "0.5"},
 }
 
@@ -108,7 +113,7 @@ def _graph_look(sketch: Sketch) -> dict[str, str]:
 
 def _caption(sketch: Sketch) -> str:
     """Return the title over a legend of the kinds that occur."""
-    kinds = {_kind(box) for box in sketch.boxes}
+    kinds = {_kind(box) for box in sketch.boxes} | {arrow.kind for arrow in sketch.arrows}
     cells = [
         f'<td border="1" color="{look.line}" bgcolor="{look.fill}">'
         f'<font point-size="9">{look.word}</font></td>'
@@ -196,11 +201,15 @@ def _label(box: Box) -> str:
         lines.append(_small(box.shape, _GREY))
     if box.value:
         lines.append(_small(box.value, "#0b5d8a"))
+    if box.slope:
+        lines.append(_small(box.slope, LOOKS["gradient"].line))
     return "<br/>".join(lines)
 
 
 def _small(line: str, colour: str) -> str:
-    return f'<font point-size="9" color="{colour}">{escaped(words.shortened(line, 60))}</font>'
+    return (
+        f'<font point-size="9" color="{colour}">{escaped(words.shortened(line, _NUMBERS))}</font>'
+    )
 
 
 def wrapped(text: str) -> list[str]:
@@ -225,6 +234,23 @@ def _add_arrow(graph: graphviz.Digraph, arrow: Arrow, boxes: Mapping[str, Box]) 
         # Room for the leaves of a block above its first op, so that blocks stand in one column.
         if lower.scope and upper.scope[: len(lower.scope)] != lower.scope:
             look["minlen"] = "2"
-    if arrow.label:
+    if arrow.kind in LOOKS:
+        look["label"] = f"<{_factor_label(arrow)}>"
+    elif arrow.label:
         look["label"] = f"< {escaped(words.shortened(arrow.label))} >"
     graph.edge(upper.key, lower.key, **look)
+
+
+def _factor_label(arrow: Arrow) -> str:
+    """Return a small box for the way back: the symbol, the rule, the number."""
+    look = LOOKS[arrow.kind]
+    lines = [f"<b>{escaped(words.shortened(arrow.label))}</b>"]
+    lines += [escaped(line) for line in wrapped(arrow.words)]
+    lines += [_small(arrow.value, "#0b5d8a")] if arrow.value else []
+    lines += [_small("re-used", look.line)] if arrow.kind == "reused" else []
+    inside = "<br/>".join(lines)
+    return (
+        '<table border="0" cellborder="0" cellspacing="4"><tr>'
+        f'<td border="1" color="{look.line}" bgcolor="{look.fill}" cellpadding="3">'
+        f'<font color="{_INK}">{inside}</font></td></tr></table>'
+    )

@@ -63,7 +63,7 @@ def formula_term(tree: Tree, arguments: Sequence[Term], signs: Signs) -> Term:
         return arguments[tree.index]
     if isinstance(tree, Number):
         return number_term(tree.value)
-    power = _power(tree)
+    power = power_of(tree)
     if power is not None:
         base, exponent = power
         sign = signs.square if exponent == 2 else signs.cube
@@ -77,14 +77,14 @@ def number_term(value: float | int) -> Term:
     return Term(text, UNARY if text.startswith("-") else ATOM)
 
 
-def _power(tree: Apply) -> tuple[Tree, int] | None:
+def power_of(tree: Apply) -> tuple[Tree, int] | None:
     """Return what a product of equal factors is a power of, and which."""
     if tree.name != "multiply":
         return None
     left, right = tree.args
     if left == right:
         return (left, 2)
-    square = _power(left) if isinstance(left, Apply) else None
+    square = power_of(left) if isinstance(left, Apply) else None
     return (right, 3) if square == (right, 2) else None
 
 
@@ -137,12 +137,12 @@ def elementwise_term(node: Node, args: Sequence[Term], signs: Signs) -> Term:
     made: elementwise.Formula = node.attrs["formula"]
     if made.name in _COMPARISONS and made == elementwise.FORMULAS[made.name]:
         return _applied(made.name, list(args), signs)
-    if "'" in made.name or made in _ARITHMETIC:
+    if "'" in made.name or made in ARITHMETIC:
         return formula_term(made.tree, args, signs)
     return called(made.name, args)
 
 
-_ARITHMETIC = (
+ARITHMETIC = (
     *(elementwise.ADD, elementwise.SUBTRACT, elementwise.MULTIPLY, elementwise.DIVIDE),
     *(elementwise.NEGATIVE, elementwise.SQUARE, elementwise.RECIPROCAL),
 )

@@ -7,7 +7,7 @@ statements that use it. Pictures and derivations share these names.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Container, Iterable, Mapping, Sequence
 
 from graphc import ir
 from graphc.ir import Node
@@ -40,7 +40,7 @@ def symbols(outputs: Iterable[Node], given: Mapping[Node, str] | None = None) ->
     for node in order:
         if node in stated:
             name = names.get(node)
-            found[node] = _unused(name, used) if name else _generated(node, taken, counts)
+            found[node] = unused(name, used) if name else _generated(node, taken, counts)
             used.add(found[node])
     return found
 
@@ -134,7 +134,8 @@ def _generated(node: Node, taken: set[str], counts: Counter[str]) -> str:
             return name
 
 
-def _unused(name: str, used: set[str]) -> str:
+def unused(name: str, used: Container[str]) -> str:
+    """Return a name, with a number if others have it already."""
     number, found = 1, name
     while found in used:
         number += 1

@@ -28,6 +28,7 @@ class Box:
         is_output: whether it is a result.
         is_named: whether the title is the user's own, not a symbol made for the picture.
         value: its numbers, where they are known.
+        slope: the loss's derivative by it, in words.
         tip: what a reader sees who points at it.
         partner: the key of the box that it stands beside.
     """
@@ -42,6 +43,7 @@ class Box:
     is_output: bool = False
     is_named: bool = True
     value: str = ""
+    slope: str = ""
     tip: str = ""
     partner: str = ""
 
@@ -50,14 +52,17 @@ class Box:
 class Arrow:
     """A value that one box hands to another.
 
-    ``kind`` is "forward", "backward" (both ends are gradients) or "read" (a gradient's rule reads
-    a value of the forward pass).
+    ``kind`` is "forward", "backward" (both ends are gradients), "read" (a gradient's rule reads
+    a value of the forward pass), "factor" (of a chain: the way back) or "reused" (one that other
+    chains have too). A factor has ``words`` for its rule, and a value where it is known.
     """
 
     source: str
     target: str
     label: str = ""
     kind: str = "forward"
+    words: str = ""
+    value: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,184 @@
+"""The chain rule from a loss back to one tensor, as data: factors, paths, what is re-used.
+
+Holds what a chain is and how it reads as text; `paths` finds it in a graph, and `chain_picture`
+draws it.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import reduce
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from graphc.render import files, words
+
+if TYPE_CHECKING:
+    from graphc.render.diagram import Diagram
+
+Array = np.ndarray[Any, Any]
+INCOMING = "•"  # what the factors to the left have gathered
+_FORMULA_FACTORS = 24  # of a path that is written out
+
+
+@dataclass(frozen=True, slots=True)
+class Factor:
+    """One local derivative of a chain.
+
+    Attributes:
+        symbol: ``∂h1/∂s1``.
+        numerator: what is derived: ``h1``.
+        denominator: what it is derived by: ``s1``.
+        rule: what the factor does to ``•``, the product of those before it; a plain factor is
+            written without it: ``1 − h1²``, ``• @ W2ᵀ``.
+        type: dtype and shape of ``∂L/∂denominator``.
+        reused: whether chains to other parameters have this factor too.
+        ways: how many paths it stands for; more than one where a chain had too many.
+        value: where numbers are given and it is small, the array of derivatives, of the
+            numerator's shape followed by the denominator's.
+        gradient: where numbers are given, the product of the factors up to here.
+    """
+
+    symbol: str
+    numerator: str
+    denominator: str
+    rule: str
+    type: str
+    reused: bool
+    ways: int = 1
+    value: Array | None = None
+    gradient: Array | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Quantity:
+    """A value of the forward pass that a chain leads through.
+
+    Attributes:
+        symbol: what factors call it.
+        kind: "parameter", "input", "state", "constant" or "op".
+        expression: how it is computed; empty for a leaf.
+        type: dtype and shape.
+        where: ``file:line`` of the user's call.
+        value: its numbers, where they are given.
+        gradient: the loss's derivative by it, over all paths.
+    """
+
+    symbol: str
+    kind: str
+    expression: str
+    type: str
+    where: str = ""
+    value: Array | None = None
+    gradient: Array | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Chain:
+    """The chain rule as a value: it prints as text, shows its picture in a notebook, and saves.
+
+    Attributes:
+        symbol: ``∂L/∂w1``.
+        quantities: what the paths lead through, inputs before users; the loss is the last.
+        factors: each factor once, the loss's first.
+        paths: the factors of each path, the loss's first; the derivative is their sum. Of more
+            than `paths.MOST` paths there is one, whose factors each stand for several.
+        count: how many paths there are.
+    """
+
+    symbol: str
+    quantities: tuple[Quantity, ...]
+    factors: tuple[Factor, ...]
+    paths: tuple[tuple[Factor, ...], ...]
+    count: int
+
+    @property
+    def formula(self) -> str:
+        """The chain rule on one line: ``∂L/∂w = ∂L/∂ŷ · ∂ŷ/∂s · ∂s/∂w``."""
+        return f"{self.symbol} = {' + '.join(_product(path) for path in self.paths)}"
+
+    @property
+    def product(self) -> Array | None:
+        """The product of each path's factors, summed over the paths; None without numbers."""
+        ends = [path[-1].gradient if path else np.ones(()) for path in self.paths]
+        found = [end for end in ends if end is not None]
+        return reduce(np.add, found) if len(found) == len(ends) else None
+
+    @property
+    def diagram(self) -> Diagram:
+        """The picture of the chain."""
+        from graphc.render import chain_picture
+
+        return chain_picture.diagram(self)
+
+    def __str__(self) -> str:
+        return "\n".join(_lines(self))
+
+    def _repr_svg_(self) -> str:
+        return self.diagram.svg
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write the form that the suffix names: .svg .png .dot .txt; missing folders are made.
+
+        Errors: RenderError for another suffix, or where no engine is found; OSError
+        """
+        forms: files.Forms = {
+            ".svg": lambda: self.diagram.svg,
+            ".png": lambda: self.diagram.png,
+            ".dot": lambda: self.diagram.dot,
+            ".txt": lambda: f"{self}\n",
+        }
+        files.save(path, forms)
+
+
+def value_text(factor: Factor) -> str:
+    """Return a factor's numbers in a few words, of a diagonal matrix the diagonal."""
+    value = factor.value
+    if value is None:
+        return ""
+    shown = np.squeeze(value)
+    if shown.ndim == 2 and np.array_equal(shown, np.diag(shown.diagonal())):
+        shown = shown.diagonal()
+    return words.value_words(shown)
+
+
+def _product(path: tuple[Factor, ...]) -> str:
+    symbols = [factor.symbol for factor in path]
+    if len(symbols) > _FORMULA_FACTORS:
+        half = _FORMULA_FACTORS // 2
+        symbols = [*symbols[:half], "…", *symbols[-half:]]
+    return " · ".join(symbols) or "1"
+
+
+def _lines(chain: Chain) -> Iterator[str]:
+    yield chain.formula if len(chain.paths) == 1 else f"{chain.symbol} = the sum of"
+    if len(chain.paths) > 1:
+        yield from (f"  {'+' if i else ' '} {_product(p)}" for i, p in enumerate(chain.paths))
+    if chain.count > len(chain.paths):
+        yield f"{chain.count:,} paths, which meet at the quantities that are shown"
+    yield ""
+    rows = [_row(factor) for factor in chain.factors]
+    widths = [max(len(row[i]) for row in rows) for i in range(4)] if rows else []
+    for row in rows:
+        padded = (cell.ljust(width) for cell, width in zip(row, (*widths, 0), strict=True))
+        yield f"  {'   '.join(padded)}".rstrip()
+    yield from _legend(chain)
+    if chain.product is not None:
+        yield f"{chain.symbol} = {words.array_text(chain.product)}"
+
+
+def _row(factor: Factor) -> tuple[str, ...]:
+    value = value_text(factor)
+    mark = "re-used" if factor.reused else ""
+    return (factor.symbol, factor.rule, factor.type, mark, f"= {value}" if value else "")
+
+
+def _legend(chain: Chain) -> Iterator[str]:
+    yield ""
+    if any(INCOMING in factor.rule for factor in chain.factors):
+        yield f"{INCOMING} is the product of the factors before"
+    if any(factor.reused for factor in chain.factors):
+        yield "re-used: chains to other parameters have this factor too"

@@ -1,0 +1,275 @@
+"""Derivations on paper: LaTeX and HTML of the same steps, and names that mean harm."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import subprocess
+import xml.dom.minidom
+from pathlib import Path
+from xml.dom.minidom import Element
+
+import numpy as np
+import pytest
+
+import graphc as gx
+from graphc import cli
+from graphc.ir import Op
+from graphc.ops import ALL_OPS
+from graphc.render import notation, typeset
+from graphc.render.derivation import Derivation
+
+needs_latex = pytest.mark.skipif(shutil.which("pdflatex") is None, reason="no pdflatex")
+
+
+def _net() -> gx.Tensor:
+    """Return the loss of S0's 2-3-1 net."""
+    x, y = gx.input("x", ("N", 2)), gx.input("y", ("N", 1))
+    h = (x @ gx.parameter("Θ1", (2, 3)) + gx.parameter("b1", (3,))).tanh()
+    guess = (h @ gx.parameter("out.weight", (3, 1))).sigmoid().named("ŷ")
+    return (0.5 * (guess - y) ** 2).mean()
+
+
+def _convnet() -> gx.Tensor:
+    x, y = gx.input("x", ("N", 1, 8, 8)), gx.input("y", ("N",), dtype="int64")
+    h = gx.avg_pool2d(gx.nn.Conv2d(2, 3, padding=1, name="c1")(x).relu(), 2)
+    return gx.cross_entropy(gx.nn.Dense(3, name="out")(h.flatten(1)), y)
+
+
+def _equations(text: str) -> list[str]:
+    """Return the aligned equations of LaTeX without their notes."""
+    rows = re.findall(r"^(.*?) && .*\\tag", text, re.MULTILINE)
+    return [row.replace(" &={}", " =") for row in rows]
+
+
+def _body(page: str) -> Element:
+    """Return the body of a page that is well-formed."""
+    (body,) = xml.dom.minidom.parseString(page).getElementsByTagName("body")
+    return body
+
+
+def _text(element: Element) -> str:
+    parts = [n.data if n.nodeType == n.TEXT_NODE else _text(n) for n in element.childNodes]
+    return "".join(parts)
+
+
+# ---------------------------------------------------------------- the formulas
+
+
+def test_latex_writes_each_step_as_on_paper() -> None:
+    equations = _equations(gx.explain(_net(), "Θ1").latex)
+    assert equations[:4] == [
+        r"s_{1} = x\,\Theta _{1}+b_{1}",
+        r"h_{1} = \tanh (s_{1})",
+        r"s_{2} = h_{1}\,\text{out.weight}",
+        r"\hat{y}  = \sigma (s_{2})",
+    ]
+    assert equations[-2:] == [
+        r"\frac{\partial L}{\partial s_{1}} = "
+        r"\frac{\partial L}{\partial h_{1}}\odot (1-{h_{1}}^{2})",
+        r"\frac{\partial L}{\partial \Theta _{1}} = {x}^{\top }\,\frac{\partial L}{\partial s_{1}}",
+    ]
+
+
+def test_a_number_multiplies_with_a_dot_and_tensors_with_a_circle() -> None:
+    latex = gx.explain(_net(), "Θ1").latex
+    assert r"\odot \hat{y} \odot (1-\hat{y} )" in latex and r"0.5\cdot " in latex
+
+
+def test_sums_roots_and_powers_have_their_signs() -> None:
+    w = gx.parameter("w", (4,))
+    latex = gx.explain((w.abs().sqrt() + gx.maximum(w, 1.0) ** 2).sum(), "w").latex
+    for sign in (r"\sqrt{", r"\vert w\vert", r"\sum ", "}^{2}"):
+        assert sign in latex
+
+
+def test_the_page_says_the_same_as_the_text() -> None:
+    made = gx.explain(_net(), "Θ1", at={"x": np.ones((1, 2)), "y": np.ones((1, 1))})
+    page = _body(made.html)
+    rows = page.getElementsByTagName("tr")
+    assert len(rows) == len(made.steps) == len(page.getElementsByTagName("math"))
+    said = _text(page)
+    for step in made.steps:
+        assert step.type in said and step.value in said
+        assert all(rule in said for rule in step.rules)
+
+
+def test_the_page_needs_no_network_and_no_script() -> None:
+    page = gx.explain(_convnet(), "c1.weight").html
+    assert "<script" not in page and "src=" not in page and "url(" not in page
+    assert set(re.findall(r"https?://[^\"]*", page)) == {"http://www.w3.org/1998/Math/MathML"}
+
+
+def test_mathematics_is_marked_up() -> None:
+    page = _body(gx.explain(_net(), "Θ1").html)
+    for tag in ("mfrac", "msub", "msup", "mi", "mo", "mn"):
+        assert page.getElementsByTagName(tag), tag
+
+
+def test_a_notebook_gets_the_part_of_the_page() -> None:
+    made = gx.explain(_net(), "Θ1")
+    assert made._repr_html_() in made.html
+    assert "<html" not in made._repr_html_()
+
+
+# ---------------------------------------------------------------- forms and files
+
+
+@pytest.mark.parametrize(
+    ("suffix", "start"),
+    [("tex", r"\documentclass"), ("html", "<!DOCTYPE html>"), ("txt", "∂L/∂b1")],
+)
+def test_the_suffix_names_the_form(tmp_path: Path, suffix: str, start: str) -> None:
+    path = tmp_path / f"b1.{suffix}"
+    gx.explain(_net(), "b1").save(path)
+    assert path.read_text(encoding="utf-8").startswith(start)
+
+
+def test_equal_input_gives_equal_bytes() -> None:
+    first, second = (gx.explain(_convnet(), "c1.weight") for _ in "ab")
+    assert (first.latex, first.html, str(first)) == (second.latex, second.html, str(second))
+
+
+_FILE = """
+import graphc as gx
+x = gx.input("x", (3,))
+loss = (x * gx.parameter("w", (3,))).tanh().sum()
+program = gx.Program("p", train=gx.function([x], loss))
+"""
+
+
+@pytest.mark.parametrize(
+    ("form", "start"), [("text", "∂L/∂w, step"), ("latex", r"\documentclass"), ("html", "<!DOC")]
+)
+def test_the_command_line_has_all_forms(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], form: str, start: str
+) -> None:
+    file = tmp_path / "net.py"
+    file.write_text(_FILE, encoding="utf-8")
+    assert cli.main(["explain", str(file), "--wrt", "w", "--format", form]) == 0
+    assert capsys.readouterr().out.startswith(start)
+
+
+# ---------------------------------------------------------------- names that mean harm
+
+HOSTILE = [
+    *("<script>alert(1)</script>", "</math><img src=x onerror=alert(1)>", "]]></style>", "<!--"),
+    *("-->", '"><svg onload=alert(1)>', "' onclick='x", "&lt;b&gt;", "&#60;i&#62;", "&amp;amp;"),
+    *("\\input{/etc/passwd}", "\\end{align*}", "\\end{document}", "$x$", "$$", "}{", "{", "a%b"),
+    *("a_b^c", "a&b\\\\c", "#1~2", "\\N\\G\\E", 'label="x"]; n9 -> n8 [', ">; } digraph {"),
+    *(
+        "new\nline",
+        "\x00\x07\u202e",
+        "😀 漢字",
+        "y\u0302",
+        "A" * 3000,
+        "\ue0000\ue001",
+        "^^M",
+    ),
+    *("--- `` ''", "?` !`", "Ω≈ç√∫˜µ", "\\", "`id`"),
+]
+
+
+def _hostile(name: str) -> gx.Tensor:
+    w = gx.parameter(name, (3,))
+    h = gx.tanh(gx.input("x", (3,)) * w).named(f"h{name}")
+    return (h * gx.elu(w)).sum()
+
+
+def _explained(name: str) -> Derivation:
+    loss = _hostile(name)
+    (parameter,) = gx.parameters(loss).values()
+    return gx.explain(loss, parameter)
+
+
+def _tags(page: str) -> list[str]:
+    return [e.tagName for e in xml.dom.minidom.parseString(page).getElementsByTagName("*")]
+
+
+def _shape(page: str) -> list[str]:
+    """Return a page's elements but those of mathematics, which long names and short ones share."""
+    inside = {"mi", "mtext", "msub", "mn"}  # one letter is slanted, a number its index
+    return [tag for tag in _tags(page) if tag not in inside]
+
+
+@pytest.mark.parametrize("name", HOSTILE, ids=range(len(HOSTILE)))
+def test_a_hostile_name_adds_nothing_to_a_page(name: str) -> None:
+    assert _shape(_explained(name).html) == _shape(_explained("weight").html)
+
+
+# The commands of letters that LaTeX doesn't take as they are.
+_LETTERS = {
+    *("backslash", "hat", "tilde", "sim", "text", "Omega", "mu", "surd", "partial", "{", "}"),
+    *("$", "&", "#", "%", "_", " ", "dots"),
+}
+
+
+def _commands(latex: str) -> set[str]:
+    return set(re.findall(r"\\([A-Za-z]+|.|\n)", latex))
+
+
+@pytest.mark.parametrize("name", HOSTILE, ids=range(len(HOSTILE)))
+def test_a_hostile_name_adds_no_command_to_latex(name: str) -> None:
+    latex = _explained(name).latex
+    assert _commands(latex) <= _commands(_explained("weight").latex) | _LETTERS
+    assert all(c == "\n" or " " <= c <= "~" for c in latex)
+    plain = re.sub(r"\\[{}$&#%_]", "", latex)
+    assert plain.count("{") == plain.count("}") and plain.count("$") % 2 == 0
+    assert not {"%", "#"} & set(plain) and "^^" not in plain
+    for environment in ("document", "align*"):
+        begun, ended = (latex.count(f"\\{w}{{{environment}}}") for w in ("begin", "end"))
+        assert begun == ended and (environment != "document" or begun == 1)
+
+
+@pytest.mark.parametrize("name", HOSTILE, ids=range(len(HOSTILE)))
+def test_a_hostile_name_adds_nothing_to_a_picture(name: str) -> None:
+    loss = _hostile(name)
+    (parameter,) = gx.parameters(loss).values()
+    made = gx.draw(loss, "chain", wrt=parameter, at={"x": np.ones(3)})
+    dot = made.dot
+    assert len(re.findall(r"^\s*n\d+ \[label=", dot, re.MULTILINE)) == len(made.sketch.boxes)
+    assert len(re.findall(r"^\s*n\d+ -> n\d+ \[", dot, re.MULTILINE)) == len(made.sketch.arrows)
+    assert dot.count("\n") < 30
+    assert set(_tags(made.svg)) <= {"svg", "g", "title", "polygon", "path", "text", "ellipse", "a"}
+    assert "onload" not in re.sub(r">[^<]*<|title=\"[^\"]*\"", "", made.svg)
+
+
+@pytest.mark.parametrize("op", ALL_OPS.values(), ids=ALL_OPS.keys())
+def test_latex_has_a_command_for_each_letter_of_a_rule(op: Op) -> None:
+    assert "U+" not in typeset.latex_text(f"{op.formula} {op.rule}")
+
+
+@needs_latex
+@pytest.mark.slow
+def test_latex_compiles(tmp_path: Path) -> None:
+    made = [_explained(name) for name in HOSTILE]
+    made += [gx.explain(_net(), "Θ1"), gx.explain(_convnet(), "c1.weight")]
+    for i, derivation in enumerate(made):
+        path = tmp_path / f"d{i}.tex"
+        derivation.save(path)
+        done = subprocess.run(
+            ["pdflatex", "-interaction=nonstopmode", "-halt-on-error", path.name],
+            cwd=tmp_path,
+            capture_output=True,
+            check=False,
+        )
+        assert done.returncode == 0, done.stdout.decode(errors="replace")[-1500:]
+
+
+@pytest.mark.parametrize(
+    ("name", "latex"),
+    [
+        ("w", "w"),
+        ("s12", "s_{12}"),
+        ("h_3", "h_{3}"),
+        ("ŷ", r"\hat{y} "),
+        ("y\u0302", r"\hat{y} "),
+        ("θ", r"\theta "),
+        ("Λ2", r"\Lambda _{2}"),
+        ("c1.weight", r"\text{c1.weight}"),
+        ("a_b", r"\text{a\_b}"),
+        ("∂L/∂s1", r"\frac{\partial L}{\partial s_{1}}"),
+    ],
+)
+def test_names_become_symbols(name: str, latex: str) -> None:
+    assert typeset.latex(notation.symbol(name)) == latex
