@@ -170,12 +170,18 @@ class Module:
         return notes
 
     @placed
-    def export(self, folder: str | Path) -> None:
-        """Write a standalone module that needs no graphc into an empty folder.
+    def export(self, folder: str | Path, *, force: bool = False) -> None:
+        """Write a standalone module that needs no graphc into a folder, made if need be.
 
-        Errors: UnsupportedError where the back end writes none
+        The weights beside it are those of now. With ``force`` the folder may hold files; those
+        of the same names are written over, others stay.
+
+        Errors: CallError for a folder that is not empty or cannot be made; UnsupportedError where
+            the back end cannot write the program
         """
-        self._executable.export(weights.path_of(folder))
+        path = _empty_folder(weights.path_of(folder), force)
+        with self._lock:
+            self._executable.export(path)
 
     def _write_all(self, arrays: Mapping[str, Array]) -> None:
         with self._lock:
@@ -197,6 +203,22 @@ class Module:
         call.__name__ = call.__qualname__ = name
         call.__doc__ = f"{signature} -> {_shown(structure, signature)}"
         return call
+
+
+def _empty_folder(path: Path, force: bool) -> Path:
+    """Return a folder that may be written into, made if need be."""
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+        held = sorted(p.name for p in path.iterdir())
+    except OSError as error:
+        raise CallError(f"export: {path} is no folder to write into: {error.strerror}") from None
+    if held and not force:
+        raise CallError(
+            f"export: {path} is not empty: it holds {', '.join(held[:3])}"
+            + (", …" if len(held) > 3 else ""),
+            hint="another folder, or force=True to write over its files",
+        )
+    return path
 
 
 def check_seed(seed: Any) -> None:

@@ -13,7 +13,7 @@ import numpy.typing as npt
 
 from graphc import dims
 from graphc.backend import Options
-from graphc.errors import IndexRangeError, InternalError, SizeError, UnsupportedError
+from graphc.errors import IndexRangeError, InternalError, SizeError
 from graphc.ir import Program
 from graphc_c import cache, emit, toolchain
 from graphc_c.lower import lower
@@ -54,6 +54,7 @@ class CExecutable:
     ) -> None:
         # The library stays loaded for as long as the process lives: unloading code is never safe.
         library = ctypes.CDLL(str(path))
+        self._program, self._plan = program, plan
         self._report = MappingProxyType(dict(report))
         names = [n.attrs["name"] for n in program.states]
         self._states = {
@@ -83,14 +84,13 @@ class CExecutable:
         held.write(int(self._current[held.index]), array)
 
     def export(self, folder: Path) -> None:
-        """Refuse: see `graphc.backend.Executable`.
+        """Write a standalone C project; see `graphc.backend.Executable`.
 
         Errors: UnsupportedError
         """
-        raise UnsupportedError(
-            "the back end 'c' does not write standalone modules in this version",
-            hint="module.save keeps the weights; the module itself is rebuilt from its program",
-        )
+        from graphc_c import export  # which a compile does without
+
+        export.write(folder, self._program, self._plan, self)
 
     @property
     def report(self) -> Mapping[str, object]:
