@@ -80,6 +80,7 @@ from graphc.dsl.functions import (
     with_update,
 )
 from graphc.dsl.graph import find, grad, inference, parameters, replace
+from graphc.dsl.loops import scan, unroll
 from graphc.dsl.losses import cross_entropy, half_squared_error, mse
 from graphc.dsl.movement import (
     arange,
@@ -110,7 +111,7 @@ from graphc.dsl.program import Function, Program, function
 from graphc.dsl.tensor import Tensor
 from graphc.module import Module
 from graphc.ops import scalar
-from graphc.views import draw, explain, summary
+from graphc.views import chain, draw, explain, summary
 
 __version__ = "0.1.0"
 
@@ -129,6 +130,7 @@ __all__ = [
     "batches",
     "broadcast_to",
     "cast",
+    "chain",
     "check_grads",
     "clip",
     "clip_norm",
@@ -205,6 +207,7 @@ __all__ = [
     "reshape",
     "scalar",
     "scatter_add",
+    "scan",
     "scope",
     "sgd",
     "sigmoid",
@@ -228,6 +231,7 @@ __all__ = [
     "tanh",
     "transpose",
     "uniform",
+    "unroll",
     "where",
     "with_update",
     "zeros",

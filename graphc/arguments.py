@@ -60,8 +60,7 @@ class Signature:
         """Distinct sizes that occur, with bytes an element and one node that has each."""
         found: dict[tuple[Dim, int], Node] = {}
         for node in self._order:
-            types = node.type if isinstance(node.type, tuple) else (node.type,)
-            for t in types:
+            for t in node.types:
                 found.setdefault((t.size, np.dtype(t.dtype).itemsize), node)
         return [(size, width, node) for (size, width), node in found.items()]
 
@@ -70,8 +69,7 @@ class Signature:
         """Dimensions that are not positive for all sizes, each with one node that has it."""
         found: dict[Dim, Node] = {}
         for node in self._order:
-            types = node.type if isinstance(node.type, tuple) else (node.type,)
-            for dim in (d for t in types for d in t.shape if not isinstance(d, int)):
+            for dim in (d for t in node.types for d in t.shape if not isinstance(d, int)):
                 if dim not in found and not dims.at_least(dim, 0):
                     found[dim] = node
         return list(found.items())
@@ -285,12 +283,10 @@ def _open_names(order: Sequence[Node], function: Function) -> tuple[str, ...]:
     shapes = [n.shape for n in function.inputs]
     found: set[str] = set(dims.names(*shapes))
     for node in order:
-        types = node.type if isinstance(node.type, tuple) else (node.type,)
-        for t in types:
+        for t in node.types:
             if any(not isinstance(d, int) for d in t.shape):
                 found.update(dims.names(t.shape))
-        if "dim" in node.attrs:
-            found.update(dims.names((node.attrs["dim"],)))
+        found.update(dims.names([node.attrs[k] for k in ("dim", "length") if k in node.attrs]))
     return tuple(sorted(found))
 
 

@@ -28,7 +28,7 @@ from graphc.errors import (
 from graphc.ir import Node
 from graphc.module import Module
 from graphc.ops import leaf
-from graphc.passes import pipeline, rewrite
+from graphc.passes import pipeline
 
 _told: set[str] = set()
 
@@ -104,7 +104,7 @@ def _check_bound(program: ir.Program, sizes: Mapping[str, int] | None, keyword: 
 def _check_static_sizes(program: ir.Program) -> None:
     """Raise for tensors of fixed size that no machine holds, before any code is written."""
     for node in ir.topological(program.roots):
-        for t in node.type if isinstance(node.type, tuple) else (node.type,):
+        for t in node.types:
             leaf.check_bytes(node.label, t, node.note.where)
     total = sum(leaf.fixed_bytes(n.tensor) for n in program.states)
     if total > machine_memory():
@@ -181,7 +181,8 @@ def evaluate(
     for name in (n for n in inputs if n not in values):
         raise CallError(f"evaluate: the input {name} has no value", hint=f'at={{"{name}": …}}')
     # Other names are let pass, so that at={**module.state, "x": x} serves any part of a network.
-    sizes = dims.names(*(n.shape for n in ir.topological(program.roots)))
+    types = [t for n in ir.topological(program.roots) for t in n.types]
+    sizes = dims.names(*(t.shape for t in types))
     arguments = {k: v for k, v in values.items() if k in inputs or k in sizes}
     results = module.functions["evaluate"](**arguments)
     return structure.build(shape, [results[f"t{i}"] for i in range(len(tensors))])
@@ -206,5 +207,5 @@ def _placed(tensors: list[Tensor], at: Mapping[Any, Any]) -> tuple[list[Tensor],
             raise CallError(f"at= has names or tensors as keys, not {key!r:.60}")
     if not holes:
         return tensors, values
-    mapping = rewrite.substitute([t.node for t in tensors], holes)
+    mapping = ir.substitute([t.node for t in tensors], holes)
     return [Tensor(mapping[t.node]) for t in tensors], values

@@ -160,6 +160,11 @@ class Node:
         return self.type
 
     @property
+    def types(self) -> tuple[TensorType, ...]:
+        """The types of all results."""
+        return self.type if isinstance(self.type, tuple) else (self.type,)
+
+    @property
     def shape(self) -> Shape:
         """The dimensions of the single result."""
         return self.tensor.shape
@@ -305,6 +310,39 @@ def topological(roots: Iterable[Node]) -> list[Node]:
                 seen.add(child)
                 stack.append((child, 0))
     return order
+
+
+def with_bodies(order: Iterable[Node]) -> Iterator[Node]:
+    """Yield nodes, and after each loop the nodes of its body."""
+    stack = [iter(tuple(order))]
+    while stack:
+        node = next(stack[-1], None)
+        if node is None:
+            stack.pop()
+            continue
+        for value in node.attrs.values():
+            if isinstance(value, Graph):
+                stack.append(iter(topological(value.outputs)))
+        yield node
+
+
+def substitute(roots: Iterable[Node], replacements: Mapping[Node, Node]) -> dict[Node, Node]:
+    """Return what each node becomes when some are exchanged for others of their type."""
+    mapping: dict[Node, Node] = {}
+    for node in topological(roots):
+        new = replacements.get(node)
+        if new is None:
+            with noting_as(node.note):
+                new = with_inputs(node, tuple(mapping[n] for n in node.inputs))
+        mapping[node] = new
+    return mapping
+
+
+def with_inputs(node: Node, inputs: tuple[Node, ...]) -> Node:
+    """Return a node over other inputs, with its note; itself if they are the same."""
+    if all(a is b for a, b in zip(inputs, node.inputs, strict=True)):
+        return node
+    return renoted(apply(node.op, inputs, node.attrs), node.note)
 
 
 def users(order: Iterable[Node]) -> dict[Node, list[Node]]:

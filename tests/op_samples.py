@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 
+import loop_samples
 from fills import Array, Fill, by_dtype, places, repeated_specials, spaced, special, words
 from graphc import dims, ir
 from graphc.ir import Node, Op, TensorType
@@ -593,9 +594,20 @@ RESOLVED = (
     Sample("result-both", _both_results, core_only=True),
 )
 
+ANY_T = ({"T": 1}, {"T": 2}, {"T": 5})
+LOOPS = (
+    Sample("scan-elman", lambda t: loop_samples.elman(t, 3)),
+    Sample("scan-open", lambda t: loop_samples.elman(t, T), sizes=ANY_T),
+    Sample("scan-no_steps", lambda t: loop_samples.elman(t, 0)),
+    Sample("scan-reverse", lambda t: loop_samples.elman(t, T, reverse=True), sizes=ANY_T),
+    Sample("scan-two_carries", lambda t: loop_samples.two_carries(t, T), sizes=ANY_T),
+    Sample("scan-nested", lambda t: loop_samples.nested(t, T), sizes=ANY_T),
+    Sample("scan-counting", lambda t: loop_samples.counting(T), ("int64",), ANY_T),
+)
+
 SAMPLES: tuple[Sample, ...] = (
     *(*LEAVES, *MOVEMENT, *JOINING, *CASTS, *FORMULAS, *REDUCTIONS, *PRODUCTS, *CONVOLUTIONS),
-    *(*POOLS, *PLACES, *DRAWS, *RESOLVED),
+    *(*POOLS, *PLACES, *DRAWS, *RESOLVED, *LOOPS),
 )
 
 

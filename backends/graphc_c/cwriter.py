@@ -55,9 +55,17 @@ class Writer:
     @contextmanager
     def block(self, head: str) -> Iterator[None]:
         """Open braces after a head, and close them."""
+        self.open(head)
+        yield
+        self.close()
+
+    def open(self, head: str) -> None:
+        """Open braces after a head; `close` closes them."""
         self.line(head + " {")
         self._depth += 1
-        yield
+
+    def close(self) -> None:
+        """Close the braces opened last."""
         self._depth -= 1
         self.line("}")
 

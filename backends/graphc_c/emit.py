@@ -9,9 +9,10 @@ from __future__ import annotations
 from importlib.resources import files
 
 from graphc.dims import Dim
+from graphc.ir import Node
 from graphc_c import kernels, memory
 from graphc_c.cwriter import CTYPES, Writer, comment, size
-from graphc_c.plan import Buffer, Kernel, Plan, ProgramPlan, View
+from graphc_c.plan import Begin, Buffer, Kernel, Plan, ProgramPlan, View
 
 CONTRACTIONS, REST, HEADER = "contractions.c", "program.c", "program.h"
 ALIGNMENT = 64  # bytes: a cache line, and the widest vector
@@ -116,9 +117,7 @@ def _calling(w: Writer, number: int, plan: Plan) -> None:
             const = "const " if buffer.storage in ("argument", "state", "constant") else ""
             place = f"({const}{kind} *)({_SOURCES[buffer.storage].format(buffer.index)})"
             w.line(f"{const}{kind} *const {name} = {place};")
-        for step, kernel in enumerate(plan.kernels, start=1):
-            w.line(_provenance(kernel))
-            _run(w, names, kernel, step)
+        run_steps(w, names, plan)
         for state in plan.updates:
             w.line(f"gx_exchange(c, {state});")
         w.line("return 0;")
@@ -148,11 +147,19 @@ class _Names:
 
     def __init__(self, plan: Plan) -> None:
         self.sizes = {name: f"d_{i}" for i, name in enumerate(plan.sizes)}
+        self.loops: list[str] = []
         self.buffers: dict[Buffer, str] = {}
         for kernel in plan.kernels:
             for view in (*kernel.reads, *kernel.writes):
                 b = view.buffer
                 self.buffers.setdefault(b, f"{_LETTERS[b.storage]}{b.index}")
+
+    def loop(self, begin: Begin) -> str:
+        """Name a loop's counter and position; return the counter."""
+        number = len(self.loops)
+        self.loops.append(begin.variable)
+        self.sizes[begin.variable] = f"p_{number}"
+        return f"l_{number}"
 
     def size(self, dim: Dim) -> str:
         """Return a dimension over the function's sizes."""
@@ -173,6 +180,28 @@ class _Names:
         return f"gx_{buffer.work.function}({arguments})"
 
 
+def run_steps(w: Writer, names: _Names, plan: Plan) -> None:
+    """Write the calls of a function's kernels, and the loops around them."""
+    number = 0
+    for step in plan.steps:
+        if isinstance(step, Kernel):
+            number += 1
+            w.line(_provenance(step.node))
+            _run(w, names, step, number)
+        elif isinstance(step, Begin):
+            _open_loop(w, names, step)
+        else:
+            w.close()
+
+
+def _open_loop(w: Writer, names: _Names, begin: Begin) -> None:
+    count, length = names.loop(begin), names.size(begin.length)
+    position = names.sizes[begin.variable]
+    w.line(_provenance(begin.node))
+    w.open(f"for (int64_t {count} = 0; {count} < {length}; {count}++)")
+    w.line(f"const int64_t {position} = {f'{length} - 1 - {count}' if begin.reverse else count};")
+
+
 def _run(w: Writer, names: _Names, kernel: Kernel, step: int) -> None:
     arguments = [names.place(v) for v in (*kernel.reads, *kernel.writes)]
     arguments += [names.sizes[n] for n in kernel.sizes]
@@ -184,12 +213,15 @@ def _run(w: Writer, names: _Names, kernel: Kernel, step: int) -> None:
         w.line(f"return {step};")
 
 
-def _provenance(kernel: Kernel) -> str:
-    node = kernel.node
+def _provenance(node: Node) -> str:
     formula = node.attrs.get("formula")
     what = node.op.name if formula is None else formula.name
     meaning = node.op.formula if formula is None else f"y = {formula.text}"
-    return comment(node.note.path or "", what, str(node.type), meaning, node.note.where or "")
+    return comment(node.note.path or "", what, _type(node), meaning, node.note.where or "")
+
+
+def _type(node: Node) -> str:
+    return ", ".join(str(t) for t in node.types)
 
 
 def _ctype(buffer: Buffer) -> str:

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from graphc import ir
-from graphc.ir import FLOATS, Function, Node
+from graphc.ir import FLOATS, Node
 from graphc.ops.scalar import PRIMITIVES, Apply, Argument, Number, Tree, number_dtype
 from graphc_c.cwriter import SUFFIXES
 from graphc_c.descriptors import Call, Expression, Extent, Literal, Read
@@ -28,11 +28,10 @@ class Group:
     calls: int = 0
 
 
-def inlined(function: Function) -> set[Node]:
+def inlined(roots: Sequence[Node]) -> set[Node]:
     """Return the elementwise nodes that their only reader, elementwise too, computes itself."""
-    order = ir.topological(function.roots)
+    order = ir.topological(roots)
     users = ir.users(order)
-    roots = set(function.roots)
     return {
         n
         for n in order
@@ -119,6 +118,15 @@ def number(value: float, dtype: str) -> Literal:
     if dtype in FLOATS:
         return Literal(float(value).hex(), dtype)
     return Literal(str(int(value)), dtype)
+
+
+def sum_of(a: Group, b: Group) -> Group:
+    """Return the sum of a view and a group."""
+    places = [v for v in dict.fromkeys((*a.views, *b.views))]
+    left, right = (_renumbered(g.expression, [places.index(v) for v in g.views]) for g in (a, b))
+    dtype = left.dtype
+    call = Call(f"gx_add_{SUFFIXES[dtype]}", (left, right), dtype)
+    return Group(call, tuple(places), a.calls + b.calls + 1)
 
 
 def read(view: View) -> Group:

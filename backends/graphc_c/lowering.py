@@ -5,17 +5,21 @@ What the table of `lowerings` works with; knows no single op.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 
 import numpy as np
 
 from graphc import dims
 from graphc.dims import Dim, Shape
-from graphc.ir import Function, Node, TensorType
+from graphc.errors import InternalError
+from graphc.ir import Function, Graph, Node, TensorType
 from graphc_c import descriptors as d
 from graphc_c import expressions
 from graphc_c.expressions import Group
-from graphc_c.plan import Array, Buffer, Kernel, Names, Plan, View, whole
+from graphc_c.plan import Array, Begin, Buffer, End, Kernel, Names, Plan, Step, View, whole
+
+Value = View | Group | tuple[View, ...]
 
 
 class Lowering:
@@ -25,16 +29,17 @@ class Lowering:
         self, function: Function, states: dict[Node, Buffer], constants: list[Array]
     ) -> None:
         self.function, self.constants = function, constants
-        self.kernels: list[Kernel] = []
+        self.steps: list[Step] = []
         self._states = states
-        self._values: dict[Node, View | Group] = {}
-        self._inlined = expressions.inlined(function)
+        self._values: dict[Node, Value] = {}
+        self._inlined = expressions.inlined(function.roots)
+        self._loops = 0
         for i, node in enumerate(function.inputs):
             self._values[node] = whole(Buffer(node.tensor, "argument", i))
         for node, buffer in states.items():
             self._values[node] = whole(buffer)
 
-    def keep(self, node: Node, value: View | Group) -> None:
+    def keep(self, node: Node, value: Value) -> None:
         """Remember a node's value; a group that others would compute again gets a buffer."""
         if isinstance(value, Group) and value.views and node not in self._inlined:
             value = self.stored(node, value)
@@ -44,6 +49,15 @@ class Lowering:
         """Tell whether a node has its value already: inputs and states do from the start."""
         return node in self._values
 
+    def enter(
+        self, leaves: Sequence[Node], views: Sequence[View], captured: Sequence[Node], position: Dim
+    ) -> None:
+        """Give a body's leaves their values: views, then captured nodes, then the position."""
+        self._values |= dict(zip(leaves, views, strict=False))
+        outer = [self._values[n] for n in captured]
+        self._values |= dict(zip(leaves[len(views) :], outer, strict=False))
+        self._values[leaves[-1]] = Group(d.Extent(position, "int64"))
+
     def finished(self) -> Plan:
         """Return the plan, with outputs and updates in buffers of their own."""
         targets = [("result", n) for n in self.function.outputs]
@@ -52,14 +66,15 @@ class Lowering:
         places = [*range(len(self.function.outputs)), *states]
         for (storage, node), index in zip(targets, places, strict=True):
             self._deliver(node, storage, index)
-        arena = list(dict.fromkeys(v.buffer for k in self.kernels for v in (*k.reads, *k.writes)))
+        kernels = [s for s in self.steps if isinstance(s, Kernel)]
+        arena = list(dict.fromkeys(v.buffer for k in kernels for v in (*k.reads, *k.writes)))
         arena = [b for b in arena if b.storage == "arena"]
         for i, buffer in enumerate(arena):
             buffer.index = i
         return Plan(
             self.function.name,
-            _size_names(self.function, self.kernels),
-            tuple(self.kernels),
+            _size_names(self.function, self.steps),
+            tuple(self.steps),
             tuple(arena),
             len(self.function.inputs),
             tuple(n.tensor for n in self.function.outputs),
@@ -79,15 +94,37 @@ class Lowering:
     def group(self, node: Node) -> Group:
         """Return a node as an expression."""
         value = self._values[node]
+        if isinstance(value, tuple):
+            raise InternalError(f"{node.op.name}: only result reads a node of several results")
         return expressions.read(value) if isinstance(value, View) else value
+
+    def results(self, node: Node) -> tuple[View, ...]:
+        """Return where the results of a node of several lie."""
+        value = self._values[node]
+        return value if isinstance(value, tuple) else (self.view(node),)
+
+    @contextmanager
+    def loop(self, node: Node, length: Dim, reverse: bool, body: Graph) -> Iterator[Dim]:
+        """Open a loop, give its position as a dimension for offsets, and close it.
+
+        What is computed inside is forgotten after: a loop may run no step.
+        """
+        before, self._values = self._values, dict(self._values)
+        self._inlined |= expressions.inlined(body.outputs)
+        position = dims.symbol(f"__step{self._loops}")
+        self._loops += 1
+        self.steps.append(Begin(position.name, length, reverse, node))
+        yield position
+        self.steps.append(End())
+        self._values = before
 
     def view(self, node: Node) -> View:
         """Return where a node's elements lie, computing them into a buffer if they do not yet."""
         value = self._values[node]
-        if isinstance(value, Group):
-            value = self.stored(node, value)
-            self._values[node] = value
-        return value
+        if isinstance(value, View):
+            return value
+        view = self._values[node] = self.stored(node, self.group(node))
+        return view
 
     def contiguous(self, node: Node) -> View:
         """Return a node's elements in row-major order without gaps, copied if need be."""
@@ -118,7 +155,7 @@ class Lowering:
         ]
         expression = _own(group.expression, names)
         descriptor = d.Elementwise(names.owns(space), tuple(operands[1:]), operands[0], expression)
-        self.kernels.append(Kernel(descriptor, group.views, (out,), names.sizes, node))
+        self.steps.append(Kernel(descriptor, group.views, (out,), names.sizes, node))
 
     def add(
         self,
@@ -131,7 +168,7 @@ class Lowering:
     ) -> None:
         """Add a kernel."""
         kernel = Kernel(descriptor, tuple(reads), tuple(writes), names.sizes, node, below)
-        self.kernels.append(kernel)
+        self.steps.append(kernel)
 
     def constant(self, array: Array) -> View:
         """Return a buffer for a constant, which lies beside the code."""
@@ -140,10 +177,12 @@ class Lowering:
         return whole(Buffer(type_, "constant", len(self.constants) - 1))
 
 
-def _size_names(function: Function, kernels: Sequence[Kernel]) -> tuple[str, ...]:
+def _size_names(function: Function, steps: Sequence[Step]) -> tuple[str, ...]:
     found = set(dims.names(*(n.shape for n in function.inputs)))
-    found.update(name for k in kernels for name in k.sizes)
-    return tuple(sorted(found))
+    found.update(name for s in steps if isinstance(s, Kernel) for name in s.sizes)
+    loops = [s for s in steps if isinstance(s, Begin)]
+    found.update(dims.names([s.length for s in loops]))
+    return tuple(sorted(found - {s.variable for s in loops}))
 
 
 def _own(expression: d.Expression, names: Names) -> d.Expression:

@@ -7,13 +7,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from graphc import dims
+from graphc import dims, ir
 from graphc.dims import Dim, Shape
-from graphc.ir import Node, TensorType
+from graphc.ir import Graph, Node, TensorType
 from graphc_c import descriptors as d
 from graphc_c import expressions
 from graphc_c.expressions import Group
-from graphc_c.lowering import Lowering, collapsed
+from graphc_c.lowering import Lowering, Value, collapsed
 from graphc_c.plan import Buffer, Names, View, Work, row_major, whole
 
 # ---------------------------------------------------------------- leaves and movement
@@ -290,7 +290,52 @@ def _random_bits(low: Lowering, node: Node) -> View:
     return out
 
 
-LOWERINGS: dict[str, Callable[[Lowering, Node], View | Group]] = {
+# ---------------------------------------------------------------- loops
+
+
+def _scan(low: Lowering, node: Node) -> tuple[View, ...]:
+    body: Graph = node.attrs["body"]
+    c, s, y = (node.attrs[k] for k in ("carries", "sequences", "stacked"))
+    results = tuple(whole(Buffer(t)) for t in node.types)
+    sequences = [low.view(n) for n in node.inputs[c : c + s]]
+    for n, out in zip(node.inputs[:c], results, strict=False):
+        low.compute(n, low.group(n), out)
+    for out in results[c + y :]:
+        low.compute(node, Group(expressions.number(0, out.dtype)), out)
+    with low.loop(node, node.attrs["length"], node.attrs["reverse"], body) as position:
+        steps = [_step(v, position) for v in sequences]
+        low.enter(body.inputs, [*results[:c], *steps], node.inputs[c + s :], position)
+        for inner in ir.topological(body.outputs):
+            if not low.knows(inner):
+                low.keep(inner, LOWERINGS[inner.op.name](low, inner))
+        # Every new carry stands beside the old ones before any takes its place.
+        new = [low.stored(n, low.group(n)) for n in body.outputs[:c]]
+        for n, out in zip(body.outputs[c:], results[c : c + y], strict=False):
+            low.compute(n, low.group(n), _step(out, position))
+        for n, out in zip(body.outputs[c + y :], results[c + y :], strict=True):
+            _accumulate(low, n, out)
+        for n, value, out in zip(body.outputs, new, results, strict=False):
+            low.compute(n, expressions.read(value), out)
+    return results
+
+
+def _step(view: View, position: Dim) -> View:
+    """Return one position of a tensor's first axis."""
+    offset = dims.add(view.offset, dims.multiply(position, view.strides[0]))
+    return View(view.buffer, offset, view.shape[1:], view.strides[1:])
+
+
+def _accumulate(low: Lowering, node: Node, total: View) -> None:
+    """Add a value to a total, by way of a buffer: a kernel reads nothing that it writes."""
+    added = expressions.sum_of(expressions.read(total), low.group(node))
+    low.compute(node, expressions.read(low.stored(node, added)), total)
+
+
+def _result(low: Lowering, node: Node) -> View:
+    return low.results(node.inputs[0])[node.attrs["index"]]
+
+
+LOWERINGS: dict[str, Callable[[Lowering, Node], Value]] = {
     "constant": _constant,
     "size": _size,
     "iota": _iota,
@@ -322,4 +367,6 @@ LOWERINGS: dict[str, Callable[[Lowering, Node], View | Group]] = {
     "pick": _pick,
     "one_hot": _one_hot,
     "random_bits": _random_bits,
+    "scan": _scan,
+    "result": _result,
 }

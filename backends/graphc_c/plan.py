@@ -164,13 +164,38 @@ class Kernel:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
+class Begin:
+    """A loop opens.
+
+    Attributes:
+        variable: the name by which offsets of views inside speak of its position.
+        length: the number of steps.
+        reverse: from the last position to the first.
+        node: where it comes from.
+    """
+
+    variable: str
+    length: Dim
+    reverse: bool
+    node: Node
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class End:
+    """The innermost open loop closes."""
+
+
+Step = Kernel | Begin | End
+
+
+@dataclass(frozen=True, slots=True, eq=False)
 class Plan:
-    """One function: kernels in order over buffers.
+    """One function: kernels in order over buffers, some of them in loops.
 
     Attributes:
         name: the function's name.
         sizes: its open dimensions, in the order in which a call passes them.
-        kernels: in the order in which they run.
+        steps: kernels in the order in which they run, and where loops open and close.
         arena: buffers with a place in the arena, in the order of their index.
         arguments: how many arrays a call passes in.
         results: the types of the outputs.
@@ -179,11 +204,16 @@ class Plan:
 
     name: str
     sizes: tuple[str, ...]
-    kernels: tuple[Kernel, ...]
+    steps: tuple[Step, ...]
     arena: tuple[Buffer, ...]
     arguments: int
     results: tuple[TensorType, ...]
     updates: tuple[int, ...]
+
+    @property
+    def kernels(self) -> tuple[Kernel, ...]:
+        """The kernels alone; a call that a kernel stops returns its number here, from 1 on."""
+        return tuple(s for s in self.steps if isinstance(s, Kernel))
 
 
 @dataclass(frozen=True, slots=True)

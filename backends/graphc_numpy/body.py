@@ -75,6 +75,13 @@ class Body:
         self._defining: list[Node] = []  # whose emitters are at work, the inner one last
         self._sizes: dict[Dim, str] = {}
         self._keywords: dict[str, str] = {}
+        self.results: dict[Node, list[str]] = {}  # the names of what nodes of several results give
+
+    def inner(self, order: Sequence[Node]) -> Body:
+        """Return the body of a block inside this one, such as a loop's."""
+        made = Body(self.module, self._names, self._emitters, order, {})
+        made._sizes, made._keywords = self._sizes, self._keywords
+        return made
 
     @property
     def sizes(self) -> tuple[tuple[str, str], ...]:
@@ -86,6 +93,19 @@ class Body:
         name = self._names.fresh(wanted)
         self._texts[node] = Text(name)
         return name
+
+    def alias(self, node: Node, name: str) -> None:
+        """Let a leaf go by a name that there is."""
+        self._texts[node] = Text(name)
+
+    def fresh(self, word: str) -> str:
+        """Return a name that is not taken yet."""
+        return self._names.numbered(word)
+
+    def write(self, *lines: str) -> None:
+        """Write lines that have no value: the head of a block, and what stands in it."""
+        for line in lines:
+            self._statement(line, Text(""))
 
     def run(self) -> None:
         """Write the statements of all nodes."""

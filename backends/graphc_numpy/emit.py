@@ -158,7 +158,8 @@ def _own(node: Node, body: Body, given: set[Node]) -> str:
     while root.op.name in _MOVES or _passed_on(root) is not None:
         whole = whole and (root.op.name in _KEEPING or _passed_on(root) is not None)
         root = _passed_on(root) or root.inputs[0]
-    copied = not whole or not root.inputs or root in given
+    # What a loop gives may be an array that it was given.
+    copied = not whole or not root.inputs or root in given or root.op.name == "result"
     given.add(root)
     return f'np.array({text}, order="C")' if copied else text
 

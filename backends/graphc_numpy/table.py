@@ -13,6 +13,7 @@ from graphc import dims
 from graphc.dims import Dim, Shape
 from graphc.ir import FLOATS, INTEGERS, Node
 from graphc.ops.scalar import Tree, number_dtype
+from graphc_numpy import loops
 from graphc_numpy.body import Body, Emitter
 from graphc_numpy.expression import (
     ATOM,
@@ -373,4 +374,6 @@ TABLE: Mapping[str, Emitter] = {
     "pick": _pick,
     "one_hot": _one_hot,
     "random_bits": _random_bits,
+    "scan": loops.scan,
+    "result": loops.result,
 }

@@ -129,7 +129,7 @@ def activation_bytes(node: Node) -> Dim:
     """
     if not node.inputs or naming.is_passing(node) or node.op.name in ("reshape", "result"):
         return 0
-    types = node.type if isinstance(node.type, tuple) else (node.type,)
+    types = node.types
     return _total(dims.multiply(t.size, np.dtype(t.dtype).itemsize) for t in types)
 
 

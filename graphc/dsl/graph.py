@@ -74,7 +74,7 @@ def replace(nest: Any, replacements: Mapping[Tensor, Any]) -> Any:
             )
     leaves, shape = structure.flatten(nest)
     nodes = [node_of(t) for t in leaves]
-    mapping = rewrite.substitute(nodes, table)
+    mapping = ir.substitute(nodes, table)
     return structure.build(shape, [Tensor(mapping[n]) for n in nodes])
 
 
@@ -207,12 +207,12 @@ def _stabilised(loss: Node, wrt: Sequence[Node]) -> tuple[Node, list[Node]]:
     roots = []
     for node in (*inner, loss):
         below = {n: h for n, h in holes.items() if n is not node}
-        roots.append(rewrite.substitute([node], below)[node])
+        roots.append(ir.substitute([node], below)[node])
     mapping = rewrite.rewritten(roots, stabilise.RULES)
     filled: dict[Node, Node] = {}
     renewed: dict[Node, Node] = {}
     for node, root in zip((*inner, loss), roots, strict=True):
-        new = rewrite.substitute([mapping[root]], filled)[mapping[root]]
+        new = ir.substitute([mapping[root]], filled)[mapping[root]]
         renewed[node] = new
         if node in holes:
             filled[holes[node]] = new

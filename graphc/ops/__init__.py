@@ -64,5 +64,7 @@ COMPUTED: tuple[Op, ...] = (
     indexing.PICK,
     indexing.ONE_HOT,
     random.RANDOM_BITS,
+    scan.SCAN,
+    scan.RESULT,
 )
-ALL_OPS: dict[str, Op] = {op.name: op for op in (*LEAVES, *COMPUTED, *RESOLVED, scan.RESULT)}
+ALL_OPS: dict[str, Op] = {op.name: op for op in (*LEAVES, *COMPUTED, *RESOLVED)}

@@ -90,3 +90,17 @@ def advanced(key: Node) -> Node:
     """Return the key of the next call."""
     step = leaf.constant([0, 1], "uint64")
     return elementwise.apply(elementwise.ADD, key, step)
+
+
+def folded(key: Node, t: Node) -> Node:
+    """Return the key of step t of a loop: seed * K + t + 1, with Knuth's MMIX multiplier.
+
+    Loops inside loops fold again, and the multiplier tells (1, 0) from (0, 1).
+    """
+    factors = leaf.constant([6364136223846793005, 1], "uint64")
+    step = linear.reshape(linear.cast(t, "uint64"), (1,))
+    one = leaf.constant([1], "uint64")
+    ahead = elementwise.apply(elementwise.ADD, step, one)
+    offsets = linear.pad(ahead, (0,), (1,))
+    scaled = elementwise.apply(elementwise.MULTIPLY, key, factors)
+    return elementwise.apply(elementwise.ADD, scaled, offsets)

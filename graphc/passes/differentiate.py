@@ -73,13 +73,11 @@ def _between(order: Iterable[Node], wrt: set[Node]) -> set[Node]:
 
 
 def _carries(node: Node) -> bool:
-    types = node.type if isinstance(node.type, tuple) else (node.type,)
-    return any(t.is_float for t in types)
+    return any(t.is_float for t in node.types)
 
 
 def _gathered(table: Table, node: Node) -> tuple[Node | None, ...]:
-    count = len(node.type) if isinstance(node.type, tuple) else 1
-    return tuple(table.pop((node, k), None) for k in range(count))
+    return tuple(table.pop((node, k), None) for k in range(len(node.types)))
 
 
 def _push(

@@ -19,6 +19,11 @@ def merge(program: Program) -> Program:
 
     Keeps: leaves that a user declared, and draws of different streams, apart.
     """
+    return rewrite.rewrite(program, merging())
+
+
+def merging() -> rewrite.Rule:
+    """Return a rule that gives the first of equal nodes, of all that it is asked about."""
     table: dict[Hashable, Node] = {}
 
     def merged(node: Node) -> Node | None:
@@ -27,7 +32,7 @@ def merge(program: Program) -> Program:
         attrs = tuple((k, _key(v)) for k, v in sorted(node.attrs.items()))
         return table.setdefault((node.op, node.inputs, attrs), node)
 
-    return rewrite.rewrite(program, merged)
+    return merged
 
 
 def _key(value: Any) -> Hashable:

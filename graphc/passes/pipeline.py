@@ -19,10 +19,12 @@ from graphc.passes.resolve import resolve
 from graphc.passes.retype import retype
 from graphc.passes.simplify import simplify
 from graphc.passes.stabilise import stabilise
+from graphc.passes.trim import trim
+from graphc.passes.unite import unite
 
 Pass = Callable[[Program], Program]
 
-PASSES: tuple[Pass, ...] = (resolve, stabilise, fold, simplify, merge)
+PASSES: tuple[Pass, ...] = (resolve, stabilise, fold, simplify, merge, unite, trim)
 
 
 def canonical(
@@ -58,7 +60,7 @@ def conditions(
     found = {}
     for function in resolved.functions:
         with dims.collecting() as claims:
-            for node in ir.topological(function.roots):
+            for node in ir.with_bodies(ir.topological(function.roots)):
                 with ir.noting_as(node.note):
                     node.op.infer(node.inputs, node.attrs)
         found[function.name] = list(dict.fromkeys(claims))

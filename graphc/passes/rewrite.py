@@ -32,12 +32,15 @@ def rewrite(program: Program, *rules: Rule) -> Program:
 
 def rewritten(roots: Iterable[Node], rules: Iterable[Rule]) -> dict[Node, Node]:
     """Return for each node that the roots reach what it becomes."""
-    rules = tuple(rules)
+    return _walked(roots, tuple(rules), set())
+
+
+def _walked(roots: Iterable[Node], rules: tuple[Rule, ...], known: set[Node]) -> dict[Node, Node]:
+    """Rewrite a graph; ``known`` holds all that was made so far, in other bodies too."""
     mapping: dict[Node, Node] = {}
-    known: set[Node] = set()
     for node in ir.topological(roots):
         with ir.noting_as(node.note):
-            current = _fixpoint(_rebuilt(node, mapping, rules), rules, known)
+            current = _fixpoint(_rebuilt(node, mapping, rules, known), rules, known)
         mapping[node] = current
         known.add(current)
     return mapping
@@ -57,34 +60,27 @@ def mapped(program: Program, mapping: Mapping[Node, Node]) -> Program:
     return replace(program, functions=functions, states=tuple(mapping[s] for s in program.states))
 
 
-def substitute(roots: Iterable[Node], replacements: Mapping[Node, Node]) -> dict[Node, Node]:
-    """Return what each node becomes when some are exchanged for others of their type."""
-    mapping: dict[Node, Node] = {}
-    for node in ir.topological(roots):
-        with ir.noting_as(node.note):
-            mapping[node] = replacements.get(node) or _rebuilt(node, mapping, ())
-    return mapping
-
-
 def per_function(program: Program, change: Callable[[Function], Function]) -> Program:
     """Return a program with each function changed on its own."""
     return replace(program, functions=tuple(change(f) for f in program.functions))
 
 
-def _rebuilt(node: Node, mapping: Mapping[Node, Node], rules: tuple[Rule, ...]) -> Node:
+def _rebuilt(
+    node: Node, mapping: Mapping[Node, Node], rules: tuple[Rule, ...], known: set[Node]
+) -> Node:
     inputs = tuple(mapping[n] for n in node.inputs)
-    attrs = _rewritten_bodies(node.attrs, rules) if rules else node.attrs
-    if attrs is node.attrs and all(a is b for a, b in zip(inputs, node.inputs, strict=True)):
-        return node
+    attrs = _rewritten_bodies(node.attrs, rules, known)
+    if attrs is node.attrs:
+        return ir.with_inputs(node, inputs)
     return ir.renoted(ir.apply(node.op, inputs, attrs), node.note)
 
 
-def _rewritten_bodies(attrs: ir.Attrs, rules: tuple[Rule, ...]) -> ir.Attrs:
+def _rewritten_bodies(attrs: ir.Attrs, rules: tuple[Rule, ...], known: set[Node]) -> ir.Attrs:
     """Return the attributes with the rules applied inside each graph among them."""
     changed: dict[str, Any] = {}
     for name, value in attrs.items():
         if isinstance(value, Graph):
-            inner = rewritten((*value.inputs, *value.outputs), rules)
+            inner = _walked((*value.inputs, *value.outputs), rules, known)
             if any(a is not b for a, b in inner.items()):
                 inputs = tuple(inner[n] for n in value.inputs)
                 changed[name] = Graph(inputs, tuple(inner[n] for n in value.outputs))

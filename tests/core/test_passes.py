@@ -386,7 +386,7 @@ def test_unchanged_program_keeps_its_nodes() -> None:
 def test_substitution_exchanges_what_is_under_a_node() -> None:
     x, other = (leaf.input(n, (3,), "float64") for n in ("x", "other"))
     y = e.apply(e.EXP, _negative(x))
-    mapping = rewrite.substitute([y], {x: other})
+    mapping = ir.substitute([y], {x: other})
     (value,) = reference.evaluate([mapping[y]], {other: np.zeros(3)})
     assert value.tolist() == [1.0, 1.0, 1.0]
 

@@ -18,13 +18,11 @@ import numpy as np
 
 from graphc import ir
 from graphc.ir import Node
-from reference import elementwise, movement, pools, sums
+from reference import elementwise, loops, movement, pools, sums
 from reference.context import FLOATS, Array, Context, Rule
 from reference.movement import philox
 
 __all__ = ["FLOATS", "RULES", "Context", "Rule", "evaluate", "philox"]
-
-RULES: dict[str, Rule] = {**movement.RULES, **elementwise.RULES, **sums.RULES, **pools.RULES}
 
 
 def evaluate(
@@ -40,12 +38,22 @@ def evaluate(
 
     ``number`` switches to symbols; ``extra`` has rules for ops that a test made up.
     """
-    context = Context(sizes or {}, number, exact)
-    rules = {**RULES, **(extra or {})}
+    context = Context(sizes or {}, number, exact, extra=extra or {})
+    return _evaluated(outputs, at, context)
+
+
+def _evaluated(outputs: Sequence[Node], at: Mapping[Node, Array], context: Context) -> list[Array]:
     values: dict[Node, Any] = dict(at)
+    rules = RULES | dict(context.extra)
     with np.errstate(all="ignore"):
         for node in ir.topological(outputs):
             if node not in values:
                 inputs = [values[n] for n in node.inputs]
                 values[node] = rules[node.op.name](context, node, inputs)
     return [values[n] for n in outputs]
+
+
+RULES: dict[str, Rule] = {
+    **{**movement.RULES, **elementwise.RULES, **sums.RULES, **pools.RULES},
+    **loops.rules(_evaluated),
+}

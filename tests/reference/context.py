@@ -27,12 +27,14 @@ class Context:
         number: the number that a symbol carries; None where arrays hold numbers.
         exact: how a number becomes a symbol.
         streams: the numbers of random streams, in the order in which they are met.
+        extra: rules for ops that a test made up.
     """
 
     sizes: Mapping[str, int]
     number: Callable[[Any], Any] | None = None
     exact: Callable[[Any], Any] = lambda value: value
     streams: dict[object, int] = field(default_factory=dict)
+    extra: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def symbolic(self) -> bool:

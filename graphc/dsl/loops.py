@@ -1,0 +1,225 @@
+"""``gx.scan``: a Python function of one step becomes a loop node with a closed body."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from graphc import dims, ir
+from graphc.dims import Dim
+from graphc.dsl import convert, structure
+from graphc.dsl.convert import node_of
+from graphc.dsl.location import public
+from graphc.dsl.tensor import Tensor
+from graphc.errors import GraphError, ShapeError
+from graphc.ir import Graph, Node
+from graphc.ops import elementwise, leaf, linear, phase, random
+from graphc.ops import scan as loops
+from graphc.passes import unroll as passes
+
+Cell = Callable[..., tuple[Any, Any]]
+
+
+@public
+def scan(
+    cell: Cell,
+    init: Any,
+    xs: Any = None,
+    *,
+    length: Any = None,
+    reverse: bool = False,
+    lengths: Any = None,
+    truncate: int | None = None,
+) -> tuple[Any, Any]:
+    """Loop over time: ``cell(carry, x) -> (new carry, y)`` for each step.
+
+    Returns the last carry and the ys stacked over time (None where the cell gives None). The carry
+    is any nest of tensors, and keeps its structure and types. ``xs`` is a tensor or a nest of them
+    whose first axis is time; None loops ``length`` times with x = None.
+
+    Args:
+        cell: one step; it is called once, to declare the body. Tensors from outside are captured.
+        init: the first carry.
+        xs: sequences (T, …).
+        length: the number of steps, where there are no sequences.
+        reverse: from the last position to the first; positions are kept.
+        lengths: (N,) integers; from step ``lengths[n]`` on, sample n keeps its carry and its ys
+            are 0. Carries and ys then have N as their first axis.
+        truncate: no gradient passes the borders between steps k - 1 and k, 2k - 1 and 2k, ….
+
+    Errors: ShapeError for a carry that changes, or sequences of unequal length; GraphError
+    """
+    return _Loop(cell, init, xs, length, lengths).declared(reverse, truncate)
+
+
+@public
+def unroll(nest: Any, **sizes: int) -> Any:
+    """Return tensors with their loops unrolled: copies of each cell, parameters shared.
+
+    Keywords are sizes of named dimensions, which become numbers: ``gx.unroll(loss, T=5)``. Inputs
+    with a named size become new inputs of the same name. Each copy knows its step.
+
+    Errors: UnsupportedError for a loop whose length stays open
+    """
+    leaves, shape = structure.flatten(nest)
+    nodes = [node_of(t) for t in leaves]
+    function = ir.Function("unroll", (), tuple(nodes), training=True)
+    made = passes.unroll(ir.Program("unroll", (function,)), sizes).functions[0]
+    return structure.build(shape, [Tensor(n) for n in made.outputs])
+
+
+class _Loop:
+    """A loop on its way from a cell to a node."""
+
+    def __init__(self, cell: Cell, init: Any, xs: Any, length: Any, lengths: Any) -> None:
+        self.cell = cell
+        self.steps: Any = None
+        carries, self.carry = structure.flatten(init)
+        self.init = [node_of(c) for c in carries]
+        given: list[Any] = []
+        if xs is not None:
+            given, self.steps = structure.flatten(xs)
+        self.sequences = [node_of(x) for x in given]
+        self.length = _length(self.sequences, length)
+        self.lengths = None if lengths is None else _checked_lengths(lengths)
+
+    def declared(self, reverse: bool, truncate: int | None) -> tuple[Any, Any]:
+        """Call the cell, close its body, and return the last carry and the stacked ys."""
+        if truncate is not None and convert.whole("scan: truncate", truncate) < 1:
+            raise GraphError(f"scan: truncate is a number of steps from 1 on, not {truncate}")
+        carries = [leaf.input(f"carry{i}", n.shape, n.dtype) for i, n in enumerate(self.init)]
+        steps = [leaf.input(f"x{i}", n.shape[1:], n.dtype) for i, n in enumerate(self.sequences)]
+        t = leaf.input("t", (), "int64")
+        new, ys, outputs = self._called(carries, steps, t)
+        body, captured = _closed([*carries, *steps], t, [*new, *outputs])
+        walk = loops.Walk(
+            self.length, len(carries), len(steps), len(outputs), bool(reverse), truncate or 0
+        )
+        node = loops.scan(walk, body, [*self.init, *self.sequences, *captured])
+        results = [Tensor(n) for n in loops.results(node)]
+        last = structure.build(self.carry, results[: len(carries)])
+        stacked = results[len(carries) :]
+        return last, None if ys is None else structure.build(ys, stacked)
+
+    def _called(
+        self, carries: list[Node], steps: list[Node], t: Node
+    ) -> tuple[list[Node], Any, list[Node]]:
+        carry = structure.build(self.carry, [Tensor(n) for n in carries])
+        x = None if self.steps is None else structure.build(self.steps, [Tensor(n) for n in steps])
+        returned = self.cell(carry, x)
+        if not isinstance(returned, tuple) or len(returned) != 2:
+            raise GraphError("scan: a cell returns a pair: the new carry, and y or None")
+        found, shape = structure.flatten(returned[0])
+        if shape != self.carry:
+            raise GraphError(
+                "scan: the new carry has another structure than the first",
+                rows=[("at first", repr(self.carry)), ("after a step", repr(shape))],
+            )
+        new = [_kept_type(i, a, b) for i, (a, b) in enumerate(zip(carries, found, strict=True))]
+        leaves, ys = ([], None) if returned[1] is None else structure.flatten(returned[1])
+        outputs = [node_of(y) for y in leaves]
+        if self.lengths is not None:
+            live = elementwise.apply(
+                elementwise.LESS, linear.broadcast_to(t, self.lengths.shape), self.lengths
+            )
+            new = [_chosen(live, a, b) for a, b in zip(new, carries, strict=True)]
+            outputs = [_chosen(live, y, elementwise.filled(0, y)) for y in outputs]
+        return new, ys, outputs
+
+
+def _length(sequences: Sequence[Node], length: Any) -> Dim:
+    if length is not None:
+        return dims.parse(length)
+    if not sequences:
+        raise GraphError("scan: without sequences it needs length=")
+    if any(not n.shape for n in sequences):
+        raise ShapeError("scan: the first axis of a sequence is time, and a scalar has none")
+    lengths = [n.shape[0] for n in sequences]
+    for other in lengths[1:]:
+        if dims.equal(lengths[0], other) is False:
+            raise ShapeError(
+                f"scan: sequences of {' and '.join(dims.text(d) for d in lengths)} steps",
+                rows=[(n.label, str(n.type)) for n in sequences],
+            )
+    return lengths[0]
+
+
+def _checked_lengths(lengths: Any) -> Node:
+    node = node_of(lengths)
+    if node.dtype not in ir.INTEGERS or len(node.shape) != 1:
+        raise ShapeError("scan: lengths are (N,) integers", rows=[(node.label, str(node.type))])
+    return linear.cast(node, "int64")
+
+
+def _kept_type(i: int, old: Node, value: Any) -> Node:
+    new = node_of(value, None if isinstance(value, Tensor) else old.dtype)
+    same = new.dtype == old.dtype and len(new.shape) == len(old.shape)
+    if not same or any(
+        dims.equal(a, b) is False for a, b in zip(new.shape, old.shape, strict=True)
+    ):
+        raise ShapeError(
+            f"scan: entry {i} of the carry changes its type in the cell",
+            rows=[
+                ("at first", str(old.type)),
+                ("after a step", str(new.type), new.note.where or ""),
+            ],
+            hint="begin with the type that a step gives",
+        )
+    return new
+
+
+def _chosen(live: Node, new: Node, old: Node) -> Node:
+    """Return new for the samples that are live, old for those that are finished."""
+    if not new.shape or dims.equal(new.shape[0], live.shape[0]) is False:
+        raise ShapeError(
+            "scan: with lengths=, carries and ys have the samples as their first axis",
+            rows=[(new.label, str(new.type)), ("lengths", str(live.shape))],
+        )
+    column = linear.reshape(live, (*live.shape, *(1,) * (len(new.shape) - 1)))
+    return elementwise.apply(elementwise.WHERE, linear.broadcast_to(column, new.shape), new, old)
+
+
+# ---------------------------------------------------------------- closing the body
+
+
+def _closed(leaves: Sequence[Node], t: Node, outputs: Sequence[Node]) -> tuple[Graph, list[Node]]:
+    """Return the body over leaves for what it captures, and what it captures.
+
+    Captured is each maximal node that depends on no leaf of the body; plain numbers stay inside.
+    """
+    order = ir.topological(outputs)
+    outputs = _keyed(order, outputs, t)
+    order = ir.topological(outputs)
+    depends = {*leaves, t}
+    for node in order:
+        if node.op is phase.WITH_UPDATE:
+            raise GraphError(
+                "scan: a cell cannot update a state; carry the value instead",
+                where=node.note.where,
+            )
+        if any(n in depends for n in node.inputs):
+            depends.add(node)
+    inner = [n for n in order if n in depends]
+    reached = [*(n for node in inner for n in node.inputs), *outputs]
+    captured = [n for n in dict.fromkeys(reached) if n not in depends and not _is_number(n)]
+    holes = {n: leaf.input(f"c{i}", n.shape, n.dtype) for i, n in enumerate(captured)}
+    mapping = ir.substitute(outputs, holes)
+    body = Graph((*leaves, *holes.values(), t), tuple(mapping[n] for n in outputs))
+    return body, captured
+
+
+def _is_number(node: Node) -> bool:
+    return leaf.is_constant(node) or node.op is leaf.SIZE
+
+
+def _keyed(order: Sequence[Node], outputs: Sequence[Node], t: Node) -> list[Node]:
+    """Fold t into the key of what the cell draws, so that every step draws anew."""
+    keys = {n.inputs[0] for n in order if n.op is random.RANDOM_BITS}
+    folded = {key: random.folded(key, t) for key in keys}
+    draws = {
+        n: random.random_bits(folded[n.inputs[0]], n.attrs["stream"], n.shape, n.dtype)
+        for n in order
+        if n.op is random.RANDOM_BITS
+    }
+    mapping = ir.substitute(outputs, draws)
+    return [mapping[n] for n in outputs]
