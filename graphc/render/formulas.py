@@ -227,7 +227,8 @@ def leaf_text(node: Node) -> str:
 def literal_text(node: Node) -> str | None:
     """Return a scalar constant or a size as text; None for other nodes."""
     if node.op is leaf.SIZE:
-        return dims.text(node.attrs["dim"])
+        size = dims.text(node.attrs["dim"])
+        return size if size.isidentifier() else f"({size})"
     if node.op is leaf.CONSTANT and node.attrs["value"].size == 1:
         return number_term(node.attrs["value"].item()).text
     return None

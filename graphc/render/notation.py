@@ -142,11 +142,12 @@ def _piece(node: Node, args: Sequence[Piece]) -> Piece:
 
 
 def _number(text: str) -> Piece:
-    mantissa, _, exponent = text.partition("e")
-    if not exponent:
+    scientific = re.fullmatch(r"(-?[\d.]+)e([+-]?\d+)", text)
+    if scientific is None:
         math = Math("number", text) if _is_numeric(text) else word(text)
-        tightness = ATOM if re.fullmatch(r"[\w.]+", text) else SUM
+        tightness = ATOM if re.fullmatch(r"[\w.]+|\(.*\)", text) else SUM
         return Piece(math, UNARY if text.startswith("-") else tightness, is_scalar=True)
+    mantissa, exponent = scientific.groups()
     power = Math("power", parts=(Math("number", "10"), Math("number", str(int(exponent)))))
     return Piece(row(Math("number", mantissa), "·", power), PRODUCT, is_scalar=True)
 

@@ -13,10 +13,10 @@ import numpy as np
 import pytest
 
 import graphc as gx
-from graphc import cli
+from graphc import cli, dims
 from graphc.ir import Op
-from graphc.ops import ALL_OPS
-from graphc.render import notation, typeset
+from graphc.ops import ALL_OPS, leaf
+from graphc.render import formulas, notation, typeset
 from graphc.render.derivation import Derivation
 
 needs_latex = pytest.mark.skipif(shutil.which("pdflatex") is None, reason="no pdflatex")
@@ -273,3 +273,15 @@ def test_latex_compiles(tmp_path: Path) -> None:
 )
 def test_names_become_symbols(name: str, latex: str) -> None:
     assert typeset.latex(notation.symbol(name)) == latex
+
+
+def test_a_size_that_is_a_product_stands_in_parentheses() -> None:
+    node = leaf.size(2 * dims.symbol("N") * dims.symbol("T"), "float32")
+    assert formulas.leaf_text(node) == "(2*N*T)"
+    assert formulas.leaf_text(leaf.size(dims.symbol("N"), "float32")) == "N"
+
+
+def test_a_size_whose_name_looks_like_an_exponent_is_a_name() -> None:
+    x, w = gx.input("x", ("Time", 3)), gx.parameter("w", (3,))
+    made = gx.explain((x * w).mean(), "w")
+    assert "Time" in made.latex and "Time" in made.html
