@@ -158,7 +158,7 @@ def _op_name(node: Node) -> str:
     return made.name if made is not None else node.op.name
 
 
-def _judge(case: Case, at: Mapping[Node, Any], sizes: Any, got: Any) -> None:
+def _expect(case: Case, at: Mapping[Node, Any], sizes: Any, got: Any) -> None:
     node = case.node
     (expected,) = reference.evaluate([node], at, sizes)
     assert got.shape == expected.shape
@@ -231,7 +231,7 @@ def test_op_agrees_with_the_reference(name: str, pair: tuple[str, Case]) -> None
     assert case.sample is not None
     for sizes in case.sizes:
         at = case.sample.inputs(case.node, sizes)
-        _judge(case, at, sizes, _run(name, family, case, at, sizes))
+        _expect(case, at, sizes, _run(name, family, case, at, sizes))
 
 
 @pytest.mark.parametrize("pair", [p for p in CASES if p[1].sample is None], ids=_ids)
@@ -240,7 +240,7 @@ def test_formula_agrees_with_numpy_at_special_values(name: str, pair: tuple[str,
     family, case = pair
     columns = fills.product_of_specials([n.dtype for n in case.leaves], SPECIALS)
     at = dict(zip(case.leaves, columns, strict=True))
-    _judge(case, at, {}, _run(name, family, case, at, {}))
+    _expect(case, at, {}, _run(name, family, case, at, {}))
 
 
 def _exact_with_floats(pair: tuple[str, Case]) -> bool:
@@ -259,7 +259,7 @@ def test_exact_op_keeps_special_values(name: str, pair: tuple[str, Case]) -> Non
         for k, leaf in enumerate(n for n in case.leaves if n.tensor.is_float):
             values = np.roll(fills.special(leaf.dtype), 5 * k + 3)
             at[leaf] = np.resize(values, at[leaf].shape)
-        _judge(case, at, sizes, _run(name, family, case, at, sizes))
+        _expect(case, at, sizes, _run(name, family, case, at, sizes))
 
 
 def _sums_floats(pair: tuple[str, Case]) -> bool:

@@ -191,7 +191,7 @@ def _numbers(suffix: str) -> Array:
     return np.array([*half, *-half, np.nan], dtype)
 
 
-def _same(found: Array, wanted: Array, *, signs: bool = True) -> None:
+def _expect_same(found: Array, wanted: Array, *, signs: bool = True) -> None:
     """Assert bit equality but for the payload of NaNs, and with `signs` off the sign of zeros."""
     assert found.dtype == wanted.dtype
     np.testing.assert_array_equal(found, wanted)
@@ -213,14 +213,14 @@ def test_arithmetic_equals_numpy_bit_for_bit(library: Library, name: str, s: str
     wanted = getattr(np, name)(x, y)
     if name in ("floor_divide", "remainder") and s in INTEGERS:
         wanted = np.where(y == 0, 0, wanted).astype(DTYPES[s])
-    _same(library.each(f"{name}_{s}", x, y, dtype=DTYPES[s]), wanted)
+    _expect_same(library.each(f"{name}_{s}", x, y, dtype=DTYPES[s]), wanted)
 
 
 @pytest.mark.parametrize("s", FLOATS)
 @pytest.mark.filterwarnings("ignore::RuntimeWarning")
 def test_division_equals_numpy_bit_for_bit(library: Library, s: str) -> None:
     x, y = _pairs(_numbers(s))
-    _same(library.each(f"divide_{s}", x, y, dtype=DTYPES[s]), x / y)
+    _expect_same(library.each(f"divide_{s}", x, y, dtype=DTYPES[s]), x / y)
 
 
 @pytest.mark.parametrize("s", FLOATS)
@@ -236,7 +236,7 @@ def test_pow_agrees_with_numpy_and_its_special_values(library: Library, s: str) 
 @pytest.mark.parametrize("name", SIGNS)
 def test_signs_equal_numpy_bit_for_bit(library: Library, name: str, s: str) -> None:
     x = _numbers(s)
-    _same(library.each(f"{name}_{s}", x, dtype=DTYPES[s]), getattr(np, name)(x))
+    _expect_same(library.each(f"{name}_{s}", x, dtype=DTYPES[s]), getattr(np, name)(x))
 
 
 @pytest.mark.parametrize("s", FLOATS)
@@ -244,28 +244,28 @@ def test_signs_equal_numpy_bit_for_bit(library: Library, name: str, s: str) -> N
 @pytest.mark.filterwarnings("ignore::RuntimeWarning")
 def test_floor_and_sqrt_equal_numpy_bit_for_bit(library: Library, name: str, s: str) -> None:
     x = _numbers(s)
-    _same(library.each(f"{name}_{s}", x, dtype=DTYPES[s]), getattr(np, name)(x))
+    _expect_same(library.each(f"{name}_{s}", x, dtype=DTYPES[s]), getattr(np, name)(x))
 
 
 @pytest.mark.parametrize("s", list(DTYPES))
 @pytest.mark.parametrize("name", COMPARISONS)
 def test_comparisons_equal_numpy(library: Library, name: str, s: str) -> None:
     x, y = _pairs(_numbers(s))
-    _same(library.each(f"{name}_{s}", x, y, dtype=np.bool_), getattr(np, name)(x, y))
+    _expect_same(library.each(f"{name}_{s}", x, y, dtype=np.bool_), getattr(np, name)(x, y))
 
 
 @pytest.mark.parametrize("s", list(DTYPES))
 def test_where_takes_the_first_value_where_the_condition_holds(library: Library, s: str) -> None:
     x, y = _pairs(_numbers(s))
     c = np.arange(x.size) % 3 == 0
-    _same(library.each(f"where_{s}", c, x, y, dtype=DTYPES[s]), np.where(c, x, y))
+    _expect_same(library.each(f"where_{s}", c, x, y, dtype=DTYPES[s]), np.where(c, x, y))
 
 
 def test_logic_equals_numpy(library: Library) -> None:
     x, y = _pairs(np.array([False, True]))
-    _same(library.each("logical_and_b", x, y, dtype=np.bool_), x & y)
-    _same(library.each("logical_or_b", x, y, dtype=np.bool_), x | y)
-    _same(library.each("logical_not_b", x, dtype=np.bool_), ~x)
+    _expect_same(library.each("logical_and_b", x, y, dtype=np.bool_), x & y)
+    _expect_same(library.each("logical_or_b", x, y, dtype=np.bool_), x | y)
+    _expect_same(library.each("logical_not_b", x, dtype=np.bool_), ~x)
 
 
 def _cast(value: Any, to: str) -> Any:
@@ -291,7 +291,7 @@ def test_casts_truncate_saturate_and_wrap(library: Library, a: str, b: str) -> N
         wanted = x.astype(DTYPES[b])
     else:
         wanted = np.array([_cast(v, b) for v in x.tolist()], DTYPES[b])
-    _same(library.each(f"cast_{a}_{b}", x, dtype=DTYPES[b]), wanted)
+    _expect_same(library.each(f"cast_{a}_{b}", x, dtype=DTYPES[b]), wanted)
 
 
 def _sigmoid(x: float) -> float:
@@ -332,7 +332,7 @@ def test_rounded_functions_keep_their_ulp_and_special_values(
         exact = np.array([_truth(name, v) for v in x.tolist()])
         wanted = exact.astype(dtype)
     special = ~np.isfinite(wanted) | (wanted == 0)
-    _same(found[special], wanted[special])
+    _expect_same(found[special], wanted[special])
     error = np.abs(found[~special].astype(np.float64) - exact[~special])
     below = np.nextafter(np.abs(wanted[~special]), dtype(0)).astype(np.float64)
     ulp = np.abs(wanted[~special].astype(np.float64)) - below

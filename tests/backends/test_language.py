@@ -14,12 +14,6 @@ A = np.arange(24.0, dtype="float32").reshape(2, 3, 4) / 7 - 1.5
 I = np.array([2, 0, 1, 2])  # noqa: E741  (an index)
 
 
-@pytest.fixture(params=["numpy", pytest.param("c", marks=pytest.mark.cc)])
-def backend(request: pytest.FixtureRequest) -> str:
-    """Return the name of each back end in turn."""
-    return str(request.param)
-
-
 def run(backend: str, define: Callable[..., Any], *arrays: np.ndarray) -> Any:
     """Return what a definition over inputs gives for arrays; the first axis is symbolic."""
     inputs = [

@@ -22,12 +22,6 @@ from op_samples import Sample
 Array = np.ndarray
 
 
-@pytest.fixture(params=["numpy", pytest.param("c", marks=pytest.mark.cc)])
-def backend(request: pytest.FixtureRequest) -> str:
-    """Return the name of each back end in turn."""
-    return str(request.param)
-
-
 # ---------------------------------------------------------------- the op
 
 

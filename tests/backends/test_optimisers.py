@@ -15,12 +15,6 @@ W0 = np.array([1.0, -2.0, 0.5])
 SCALE = np.array([1.0, 0.25, 4.0])
 
 
-@pytest.fixture(params=["numpy", pytest.param("c", marks=pytest.mark.cc)])
-def backend(request: pytest.FixtureRequest) -> str:
-    """Return the name of each back end in turn."""
-    return str(request.param)
-
-
 def quadratic() -> gx.Tensor:
     """Return ½ Σ scale · w²; its gradient is scale · w."""
     with gx.default_dtype("float64"):

@@ -13,12 +13,6 @@ TOLERANCE = 1e-10
 H0, C0, X = np.array([[0.1, -0.2]]), np.array([[0.3, 0.4]]), np.array([[1.0, -0.5]])
 
 
-@pytest.fixture(params=["numpy", pytest.param("c", marks=pytest.mark.cc)])
-def backend(request: pytest.FixtureRequest) -> str:
-    """Return the name of each back end in turn."""
-    return str(request.param)
-
-
 def numbers(nest: Any, backend: str, unrolled: bool, at: dict[str, Any], steps: int) -> Any:
     """Return the values of tensors over loops of some steps."""
     made = gx.unroll(nest, T=steps) if unrolled else nest
