@@ -44,6 +44,28 @@ class Options:
     tune_for: Mapping[str, int] = field(default_factory=dict)
 
 
+@dataclass(frozen=True, slots=True)
+class Case:
+    """One recorded call, which an exported module can be checked with.
+
+    Attributes:
+        function: its name.
+        sizes: the named dimensions.
+        inputs: arrays in the order declared.
+        outputs: what the call returns, computed by the reference back end.
+        states: what the states that the call updates become, by name; before, they are as at the
+            time of the export.
+        tolerances: what each output, then each state may differ by.
+    """
+
+    function: str
+    sizes: Mapping[str, int]
+    inputs: tuple[Array, ...]
+    outputs: tuple[Array, ...]
+    states: Mapping[str, Array]
+    tolerances: tuple[float, ...]
+
+
 @runtime_checkable
 class Executable(Protocol):
     """A program, ready to run, with states of its own.
@@ -68,8 +90,8 @@ class Executable(Protocol):
         """Set a state from an array in the logical layout."""
         ...
 
-    def export(self, folder: Path) -> None:
-        """Write a standalone module into an empty folder."""
+    def export(self, folder: Path, cases: Sequence[Case]) -> None:
+        """Write a standalone module into a folder, with recorded calls to check it by."""
         ...
 
     @property

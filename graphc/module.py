@@ -181,7 +181,7 @@ class Module:
         """
         path = _empty_folder(weights.path_of(folder), force)
         with self._lock:
-            self._executable.export(path)
+            self._executable.export(path, ())
 
     def _write_all(self, arrays: Mapping[str, Array]) -> None:
         with self._lock:

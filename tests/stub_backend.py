@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from graphc import dims
-from graphc.backend import PROTOCOL, Options
+from graphc.backend import PROTOCOL, Case, Options
 from graphc.ir import Program
 
 
@@ -37,7 +37,7 @@ class StubExecutable:
     def write(self, state: str, array: np.ndarray) -> None:
         self.states[state] = array.copy()
 
-    def export(self, folder: Path) -> None:
+    def export(self, folder: Path, cases: Sequence[Case]) -> None:
         raise NotImplementedError
 
     @property

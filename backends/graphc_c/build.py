@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from graphc import dims
-from graphc.backend import Options
+from graphc.backend import Case, Options
 from graphc.errors import IndexRangeError, InternalError, SizeError
 from graphc.ir import Program
 from graphc_c import cache, emit, toolchain
@@ -83,7 +83,7 @@ class CExecutable:
         held = self._states[state]
         held.write(int(self._current[held.index]), array)
 
-    def export(self, folder: Path) -> None:
+    def export(self, folder: Path, cases: Sequence[Case]) -> None:
         """Write a standalone C project; see `graphc.backend.Executable`.
 
         Errors: UnsupportedError

@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from graphc import dims
-from graphc.backend import Options
+from graphc.backend import Case, Options
 from graphc.errors import IndexRangeError, InternalError, SizeError, UnsupportedError
 from graphc.ir import Function, Program
 from graphc_numpy.emit import Source, emit
@@ -71,7 +71,7 @@ class NumpyExecutable:
         """Set a state to a copy of an array."""
         self._state[state] = np.array(array, self._state[state].dtype, order="C")
 
-    def export(self, folder: Path) -> None:
+    def export(self, folder: Path, cases: Sequence[Case]) -> None:
         """Refuse: there is no standalone form yet.
 
         Errors: UnsupportedError
