@@ -17,7 +17,7 @@ from graphc.check import check_grads
 from graphc.compiler import compile, evaluate
 from graphc.data import batches
 from graphc.dsl import initialisers as init
-from graphc.dsl import layers as nn
+from graphc.dsl import nn
 from graphc.dsl.convert import default_dtype
 from graphc.dsl.convolution import avg_pool2d, conv2d, max_pool2d
 from graphc.dsl.declare import input, parameter, state
@@ -111,7 +111,7 @@ from graphc.dsl.program import Function, Program, function
 from graphc.dsl.tensor import Tensor
 from graphc.module import Module
 from graphc.ops import scalar
-from graphc.views import chain, draw, explain, summary
+from graphc.views import chain, draw, explain, gradient_flow, summary
 
 __version__ = "0.1.0"
 
@@ -162,6 +162,7 @@ __all__ = [
     "function",
     "gelu",
     "grad",
+    "gradient_flow",
     "greater",
     "greater_equal",
     "half_squared_error",

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from graphc import backend as backends
-from graphc import dims, ir
+from graphc import dims, ir, slopes
 from graphc.arguments import Signature, machine_memory
 from graphc.backend import Backend, Executable, Options
 from graphc.dsl import structure
@@ -75,12 +75,14 @@ def compile_ir(
     if dtype is not None and (dtype := dtype_of(dtype)) not in ir.FLOATS:
         raise DtypeError(f"dtype is one of {', '.join(ir.FLOATS)}, not {dtype}")
     _check_bound(program, sizes, "dims")
-    canonical = pipeline.canonical(program, dtype=dtype, sizes=sizes)
+    options = options or Options()
+    canonical = pipeline.canonical(program, dtype=dtype, sizes=sizes, exact=options.exact)
     _check_static_sizes(canonical)
-    executable, name = _built(canonical, backend, options or Options())
+    executable, name = _built(canonical, backend, options)
     conditions = pipeline.conditions(program, sizes or {})
     signatures = {f.name: Signature(f, conditions[f.name]) for f in canonical.functions}
-    module = Module(canonical, executable, name, signatures)
+    links = slopes.links(program)
+    module = Module(canonical, executable, name, signatures, links=links)
     module.init(seed=0)
     return module
 

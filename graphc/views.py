@@ -7,6 +7,7 @@ the suffix names. How they are made stands in `render` and `analysis`.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from graphc import ir
@@ -20,6 +21,7 @@ from graphc.ir import Node
 
 if TYPE_CHECKING:
     from graphc.analysis.cost import Summary
+    from graphc.analysis.flow import GradientFlow
     from graphc.render.chain import Chain
     from graphc.render.derivation import Derivation
     from graphc.render.diagram import Diagram
@@ -133,6 +135,31 @@ def summary(what: Any) -> Summary:
     from graphc.analysis import cost
 
     return cost.summary([t.node for t in _outputs(what).values()])
+
+
+@public
+def gradient_flow(
+    loss: Any, wrt: Any = None, *, at: Mapping[Any, Any] | None = None
+) -> GradientFlow:
+    """Return the norms of a loss's gradients by parameter, by layer, and by step of each loop.
+
+    Its ``norms``, ``per_step`` and ``step_norms`` are tensors, for a program to return or for
+    `graphc.evaluate`; ``per_step`` has dL/dh_t itself.
+
+    Args:
+        loss: a scalar tensor, or a program or function with one.
+        wrt: parameters or tensors, or their names (all parameters by default).
+        at: arrays by name or tensor; it then holds and prints numbers.
+
+    Errors: GradientError, NameClashError
+    """
+    from graphc.analysis import flow
+
+    loss = loss_of(loss)
+    found = flow.flow(loss, _by_name(loss, wrt))
+    if at is None:
+        return found
+    return replace(found, numbers=evaluate(found.tensors(), at, training=True))
 
 
 def _outputs(what: Any) -> dict[str, Tensor]:

@@ -12,7 +12,7 @@ from graphc.dsl.location import public
 from graphc.dsl.tensor import Tensor
 from graphc.errors import DtypeError, GradientError, NameClashError, ShapeError
 from graphc.ir import Node
-from graphc.ops import elementwise, leaf
+from graphc.ops import elementwise, leaf, scan
 from graphc.passes import inference as forms
 from graphc.passes import rewrite, stabilise
 from graphc.passes.differentiate import cotangents, depends, ones
@@ -164,6 +164,14 @@ def _gradients(loss: Node, wrt: Sequence[Node], disconnected: str) -> list[Node]
     for node in wrt:
         if not node.tensor.is_float:
             raise DtypeError(f"{node.label} is {node.dtype}: only floats have a derivative")
+        carry = scan.stacked_carry(node)
+        if carry is not None:
+            raise GradientError(
+                f"grad: {carry.note.path or 'this'} of all steps is the carry of a loop, stacked: "
+                "derived by it, what one step does to the later ones would not count",
+                rows=[(carry.note.path or node.label, str(node.type), node.note.where or "")],
+                hint="gx.gradient_flow(loss).per_step has dL/dh_t of all steps",
+            )
     loss, renewed = _stabilised(loss, wrt)
     origin = ir.Origin(loss.note, "dL/dL")
     with ir.noting(name=None, origin=origin):

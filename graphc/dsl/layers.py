@@ -51,7 +51,7 @@ class Dense:
         node = node_of(x)
         with scope(self.name):
             if self.weight is None:
-                inputs = _width("Dense", node)
+                inputs = width_of("Dense", node)
                 dtype = node.dtype if node.tensor.is_float else None
                 self.weight = declare.parameter(
                     "weight", (inputs, self.units), self.init, dtype=dtype
@@ -130,7 +130,11 @@ class Conv2d:
             self.bias = declare.parameter("bias", (self.filters,), self.bias_init, dtype=node.dtype)
 
 
-def _width(layer: str, node: ir.Node) -> int:
+def width_of(layer: str, node: ir.Node) -> int:
+    """Return the number of features of what a layer gets, which its weight's shape needs.
+
+    Errors: ShapeError
+    """
     width = node.shape[-1] if node.shape else None
     if not isinstance(width, int):
         raise ShapeError(

@@ -122,7 +122,7 @@ class _Loop:
             live = elementwise.apply(
                 elementwise.LESS, linear.broadcast_to(t, self.lengths.shape), self.lengths
             )
-            new = [_chosen(live, a, b) for a, b in zip(new, carries, strict=True)]
+            new = [_called_as(a, _chosen(live, a, b)) for a, b in zip(new, carries, strict=True)]
             outputs = [_chosen(live, y, elementwise.filled(0, y)) for y in outputs]
         return new, ys, outputs
 
@@ -166,6 +166,11 @@ def _kept_type(i: int, old: Node, value: Any) -> Node:
             hint="begin with the type that a step gives",
         )
     return new
+
+
+def _called_as(carry: Node, kept: Node) -> Node:
+    """Return what the next step gets under the name that the cell gave the new carry."""
+    return ir.named(kept, carry.note.name) if carry.note.name else kept
 
 
 def _chosen(live: Node, new: Node, old: Node) -> Node:

@@ -159,6 +159,25 @@ def scan(walk: Walk, body: Graph, inputs: Sequence[Node]) -> Node:
     return ir.apply(SCAN, inputs, attrs)
 
 
+def stacked_carry(node: Node) -> Node | None:
+    """Return the value of the body whose stack a node is, if it is a carry of the loop too.
+
+    With masks (``where(live, h, …)``) the stacked and the carried value choose the same h.
+    """
+    if node.op is not RESULT or node.inputs[0].op is not SCAN:
+        return None
+    walk, outputs = walk_of(node.inputs[0].attrs), node.inputs[0].attrs["body"].outputs
+    index: int = node.attrs["index"]
+    if not walk.carries <= index < walk.carries + walk.stacked:
+        return None
+    value = _unmasked(outputs[index])
+    return value if value in [_unmasked(n) for n in outputs[: walk.carries]] else None
+
+
+def _unmasked(node: Node) -> Node:
+    return node.inputs[1] if elementwise.is_formula(node, elementwise.WHERE) else node
+
+
 def _cost(node: Node) -> Dim:
     body: Graph = node.attrs["body"]
     each = [n.op.cost(n) for n in ir.topological(body.outputs)]

@@ -14,6 +14,8 @@ from graphc import dims, ir, printer, verify
 from graphc.ir import Program
 from graphc.passes.bind import bind
 from graphc.passes.fold import fold
+from graphc.passes.hoist import hoist
+from graphc.passes.lookups import lookups
 from graphc.passes.merge import merge
 from graphc.passes.resolve import resolve
 from graphc.passes.retype import retype
@@ -24,18 +26,36 @@ from graphc.passes.unite import unite
 
 Pass = Callable[[Program], Program]
 
-PASSES: tuple[Pass, ...] = (resolve, stabilise, fold, simplify, merge, unite, trim)
+PASSES: tuple[Pass, ...] = (
+    resolve,
+    stabilise,
+    fold,
+    simplify,
+    lookups,
+    merge,
+    unite,
+    trim,
+    hoist,
+    merge,
+    trim,
+)
+# Moves across ops that may change roundings or what becomes of NaN and infinity; each has its name.
+MOVES: tuple[Pass, ...] = (lookups, hoist)
 
 
 def canonical(
-    program: Program, *, dtype: str | None = None, sizes: Mapping[str, int] | None = None
+    program: Program,
+    *,
+    dtype: str | None = None,
+    sizes: Mapping[str, int] | None = None,
+    exact: bool = False,
 ) -> Program:
-    """Return the program that back ends get.
+    """Return the program that back ends get; ``exact`` leaves out all ``MOVES``.
 
     Promises: forms resolved, broadcasts explicit, equal work shared, verified.
     Errors:   whatever a user's program can be wrong in; InternalError for a pass that is.
     """
-    passes = list(PASSES)
+    passes = [p for p in PASSES if not (exact and p in MOVES)]
     if dtype is not None:
         passes.insert(0, _called("retype", lambda p: retype(p, dtype)))
     if sizes:

@@ -46,7 +46,9 @@ def _trimmed(roots: Iterable[Node]) -> dict[Node, Node]:
 
 def _without(node: Node, inputs: tuple[Node, ...], read: set[int]) -> tuple[Node, dict[int, int]]:
     """Return a scan over new inputs with what is needed, and where its results have moved."""
-    walk, body = scan.walk_of(node.attrs), _inner(node.attrs["body"])
+    walk, declared = scan.walk_of(node.attrs), node.attrs["body"]
+    # What the loop itself drops, its inner loops need not give; what they drop, it need not take.
+    body = _inner(declared, _live(declared, walk, read))
     live = _live(body, walk, read)
     kept = [k for k in range(len(body.outputs)) if k in live]
     needed = set(ir.topological(body.outputs[k] for k in kept))
@@ -65,17 +67,18 @@ def _without(node: Node, inputs: tuple[Node, ...], read: set[int]) -> tuple[Node
     leaves = (*(body.inputs[i] for i in given), body.inputs[-1])
     made = Graph(leaves, tuple(body.outputs[k] for k in kept))
     places = {k: i for i, k in enumerate(kept)}
-    if body is node.attrs["body"] and new == walk and len(given) == len(inputs):
+    if body is declared and new == walk and len(given) == len(inputs):
         return ir.with_inputs(node, inputs), places
     return ir.renoted(scan.scan(new, made, [inputs[i] for i in given]), node.note), places
 
 
-def _inner(body: Graph) -> Graph:
-    """Return a body whose own loops are trimmed."""
-    if all(n.op is not scan.SCAN for n in ir.topological(body.outputs)):
+def _inner(body: Graph, live: set[int]) -> Graph:
+    """Return a body whose own loops keep only what its live outputs read."""
+    roots = [body.outputs[k] for k in sorted(live)]
+    if all(n.op is not scan.SCAN for n in ir.topological(roots)):
         return body
-    mapping = _trimmed((*body.inputs, *body.outputs))
-    return Graph(body.inputs, tuple(mapping[n] for n in body.outputs))
+    mapping = _trimmed((*body.inputs, *roots))
+    return Graph(body.inputs, tuple(mapping.get(n, n) for n in body.outputs))
 
 
 def _live(body: Graph, walk: scan.Walk, read: set[int]) -> set[int]:

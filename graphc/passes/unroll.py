@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from graphc import dims, ir
 from graphc.errors import UnsupportedError
-from graphc.ir import Graph, Node, Program
+from graphc.ir import Node, Note, Program
 from graphc.ops import elementwise, leaf, linear, phase, scan
 from graphc.passes import rewrite
 from graphc.passes.bind import bind
@@ -17,7 +17,7 @@ def unroll(program: Program, sizes: Mapping[str, int]) -> Program:
     """Unroll every loop, once its length is a number.
 
     Needs:    a size for each name in a loop's length.
-    Promises: no scan is reached; each copy's note tells its step.
+    Promises: no scan is reached; each copy's note tells its step, and its name too: ``h[3]``.
     Keeps:    every value; borders of truncation, where gradients stop.
     Errors:   UnsupportedError for a loop whose length stays open
     """
@@ -25,26 +25,55 @@ def unroll(program: Program, sizes: Mapping[str, int]) -> Program:
     return rewrite.mapped(program, unrolled(program.roots))
 
 
-def unrolled(roots: Iterable[Node]) -> dict[Node, Node]:
-    """Return what each node becomes."""
-    mapping: dict[Node, Node] = {}
+def unrolled(
+    roots: Iterable[Node], given: Mapping[Node, Node] | None = None, place: tuple[int, ...] = ()
+) -> dict[Node, Node]:
+    """Return what each node becomes.
+
+    Args:
+        roots: the nodes, or the outputs of a body.
+        given: what leaves of a body stand for.
+        place: the steps, from the outermost loop on, whose copy is made.
+    """
+    mapping = dict(given or {})
     results: dict[Node, list[Node]] = {}
     for node in ir.topological(roots):
+        if node in mapping:
+            continue
         inputs = tuple(mapping[n] for n in node.inputs)
         with ir.noting_as(node.note):
             if node.op is scan.SCAN:
-                results[node] = _copies(node, inputs)
+                results[node] = _copies(node, inputs, place)
                 mapping[node] = node
             elif node.op is scan.RESULT and node.inputs[0] in results:
-                mapping[node] = results[node.inputs[0]][node.attrs["index"]]
+                found = results[node.inputs[0]][node.attrs["index"]]
+                mapping[node] = _called_as(node.note, found, place)
             else:
-                mapping[node] = ir.with_inputs(node, inputs)
+                made = ir.with_inputs(node, inputs)
+                mapping[node] = made if made is node else _at_step(made, node.note, place)
     return mapping
 
 
-def _copies(node: Node, inputs: tuple[Node, ...]) -> list[Node]:
+def _at_step(made: Node, note: Note, place: tuple[int, ...]) -> Node:
+    """Return a node as the copy of a step: ``h`` becomes ``h[3]``, in a loop in it ``h[2][3]``."""
+    if not place:
+        return made
+    index = "".join(f"[{t}]" for t in place)
+    return ir.renoted(
+        made, replace(note, step=place[0], name=f"{note.name}{index}" if note.name else None)
+    )
+
+
+def _called_as(note: Note, found: Node, place: tuple[int, ...]) -> Node:
+    """Return what a result became under the name that the user gave the result, if any."""
+    if not note.name or not found.inputs:
+        return found
+    return _at_step(ir.renoted(found, note), note, place)
+
+
+def _copies(node: Node, inputs: tuple[Node, ...], outer: tuple[int, ...]) -> list[Node]:
     """Return the results of a loop as a chain of its steps."""
-    walk, body = scan.walk_of(node.attrs), _flat(node.attrs["body"])
+    walk, body = scan.walk_of(node.attrs), node.attrs["body"]
     if not isinstance(walk.length, int):
         raise UnsupportedError(
             f"unroll: a loop of {dims.text(walk.length)} steps has no number of copies",
@@ -61,7 +90,10 @@ def _copies(node: Node, inputs: tuple[Node, ...]) -> list[Node]:
             carries = [phase.stop_gradient(c) for c in carries]
         steps = [_at(x, t) for x in given.sequences]
         values = [*carries, *steps, *given.captured, leaf.constant(t, "int64")]
-        outputs = _copy(body, values, t)
+        became = unrolled(
+            body.outputs, dict(zip(body.inputs, values, strict=True)), (*outer, t)
+        )
+        outputs = [became[n] for n in body.outputs]
         carries = outputs[: walk.carries]
         stacked[t] = outputs[walk.carries : walk.carries + walk.stacked]
         terms = zip(sums, outputs[walk.carries + walk.stacked :], strict=True)
@@ -70,24 +102,6 @@ def _copies(node: Node, inputs: tuple[Node, ...]) -> list[Node]:
         _stack([stacked[t][k] for t in order], node, walk.carries + k) for k in range(walk.stacked)
     ]
     return [*carries, *stacks, *sums]
-
-
-def _flat(body: Graph) -> Graph:
-    """Return a body whose own loops are unrolled."""
-    mapping = unrolled((*body.inputs, *body.outputs))
-    return Graph(body.inputs, tuple(mapping[n] for n in body.outputs))
-
-
-def _copy(body: Graph, values: list[Node], t: int) -> list[Node]:
-    """Return a body's outputs over values, its nodes marked with their step."""
-    mapping = dict(zip(body.inputs, values, strict=True))
-    for node in ir.topological(body.outputs):
-        if node not in mapping:
-            with ir.noting_as(node.note):
-                made = ir.with_inputs(node, tuple(mapping[n] for n in node.inputs))
-            note = node.note if made is node else replace(node.note, step=t)
-            mapping[node] = node if made is node else ir.renoted(made, note)
-    return [mapping[n] for n in body.outputs]
 
 
 def _at(x: Node, t: int) -> Node:
