@@ -9,7 +9,7 @@ import pytest
 
 import graphc as gx
 from graphc import ir, printer, verify
-from graphc.ops import indexing, matmul, scan
+from graphc.ops import indexing, matmul
 from graphc.passes import hoist, lookups, pipeline
 
 V, D, H = 5, 3, 4
@@ -126,3 +126,23 @@ def test_an_index_out_of_range_is_still_an_error(backend: str) -> None:
     module = gx.compile(program(gx.nn.RNN(H)(letters())[0]), backend)
     with pytest.raises(gx.errors.GraphcError, match="5"):
         module.run([[0], [V]])
+
+
+@pytest.mark.parametrize("inside", [False, True], ids=["before the loop", "in the cell"])
+def test_an_embedding_by_take_is_the_product_with_one_hot_rows(inside: bool, backend: str) -> None:
+    with gx.default_dtype("float64"):
+        ids = gx.input("ids", ("T", "N"), dtype="int64")
+        table = gx.parameter("table", (V, D), gx.init.normal(0.5))
+        layer = gx.nn.RNN(H, name="l1")
+
+        def cell(h: gx.Tensor, i: gx.Tensor) -> tuple[gx.Tensor, gx.Tensor]:
+            return layer.cell(h, table[i])
+
+        _, hs = gx.scan(cell, layer.zeros("N"), ids) if inside else layer(table[ids])
+        _, expected = layer(gx.one_hot(ids, V) @ table)
+        losses = [gx.square(h).sum() for h in (hs, expected)]
+        declared = program(*losses, *(gx.grad(loss, table) for loss in losses))
+    at = np.random.default_rng(0).integers(0, V, (6, 2))
+    a, b, da, db = gx.compile(declared, backend, exact=True).run(at)
+    np.testing.assert_allclose(a, b, rtol=1e-12)
+    np.testing.assert_allclose(da, db, rtol=1e-12, atol=1e-14)

@@ -122,6 +122,38 @@ def test_mlp_learns_xor(tmp_path: Path) -> None:
     assert answers == {"0 XOR 0": 0, "0 XOR 1": 1, "1 XOR 0": 1, "1 XOR 1": 0}
 
 
+@pytest.mark.parametrize("backend", ["numpy", pytest.param("c", marks=pytest.mark.cc)])
+def test_hello_learns_its_letters_and_draws_them(tmp_path: Path, backend: str) -> None:
+    printed = _run(tmp_path, "hello.py", "--backend", backend)
+    rows = re.findall(r"^(h|he|hel|hell) +([elo]) +(\d\.\d+)$", printed, re.MULTILINE)
+    assert [(a, b) for a, b, _ in rows] == [("h", "e"), ("he", "l"), ("hel", "l"), ("hell", "o")]
+    assert all(float(p) > 0.9 for _, _, p in rows)
+    assert re.search(r"drawn letter by letter:( hello){10}$", printed, re.MULTILINE)
+    written = tmp_path / "a folder" / "build" / "hello"
+    names = [f"{view}.{suffix}" for view in ("gradient", "graph") for suffix in ("png", "svg")]
+    names += ["hello.safetensors", "unrolled.png", "unrolled.svg"]
+    assert sorted(path.name for path in written.iterdir()) == names
+
+
+def test_bptt_by_hand_agrees_with_the_derived_in_every_digit(tmp_path: Path) -> None:
+    printed = _run(tmp_path, "bptt_by_hand.py")
+    pairs = re.findall(r"(-?\d\.\d{12}) +(-?\d\.\d{12})$", printed, re.MULTILINE)
+    assert len(pairs) == 7 + 12 + 14 + 3
+    assert all(a == b for a, b in pairs)
+    assert ("-0.064774271117", "-0.064774271117") in pairs  # dL/dw
+    assert ("-0.011131840970", "-0.011131840970") in pairs  # dL/dw, truncated
+
+
+@pytest.mark.parametrize("cell", ["rnn", "lstm", "gru"])
+def test_char_rnn_trains_measures_writes_and_saves(tmp_path: Path, cell: str) -> None:
+    small = ["--units", "32", "--steps", "30", "--rows", "8", "--length", "32"]
+    printed = _run(tmp_path, "char_rnn.py", "--cell", cell, *small)
+    assert "89,860 letters to train on, 9,984 held out, 61 different" in printed
+    held = re.search(r"step +30: loss [\d.]+, held out ([\d.]+)", printed)
+    assert held is not None and float(held[1]) < 3.6
+    assert (tmp_path / "a folder" / "build" / "char_rnn" / f"{cell}.safetensors").is_file()
+
+
 @pytest.mark.parametrize("name", ["digits.py", "notes.py"])
 def test_what_samples_share_runs_too(tmp_path: Path, name: str) -> None:
     assert _run(tmp_path, name)
