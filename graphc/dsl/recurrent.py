@@ -15,7 +15,7 @@ from graphc.dsl.layers import width_of
 from graphc.dsl.location import public
 from graphc.dsl.names import scope
 from graphc.dsl.tensor import Tensor
-from graphc.errors import ShapeError
+from graphc.errors import GraphError, ShapeError
 from graphc.ir import Node
 
 Carry = Any  # a tensor, or for an LSTM the pair (h, c)
@@ -81,7 +81,12 @@ class Recurrent:
         node = node_of(x)
         if self.weight_x is None:
             self._declare(node)
-        return self._step(self, carry, Tensor(node))
+        parts = carry if isinstance(carry, tuple | list) else (carry,)
+        if len(parts) != self._carries:
+            wanted = "the pair (h, c)" if self._carries == 2 else "one tensor h"
+            raise GraphError(f"{self.kind}: the carry is {wanted}, not {len(parts)} of them")
+        tensors = [Tensor(node_of(part, node.dtype)) for part in parts]
+        return self._step(self, tuple(tensors) if self._carries > 1 else tensors[0], Tensor(node))
 
     def _declare(self, x: Node) -> None:
         dtype = x.dtype if x.tensor.is_float else None

@@ -152,3 +152,27 @@ def test_the_forget_gate_begins_open() -> None:
     hs = gx.nn.LSTM(2)(gx.input("xs", ("T", "N", 2)))[1]
     got = gx.evaluate(gx.parameters(hs)["lstm.bias"])
     assert got.tolist() == [0, 0, 1, 1, 0, 0, 0, 0]
+
+
+def test_a_carry_of_another_number_of_tensors_is_refused() -> None:
+    xs, h = gx.input("xs", ("T", "N", 2)), gx.input("h", ("N", 3))
+    with pytest.raises(gx.errors.GraphError) as caught:
+        gx.nn.LSTM(3)(xs, h)
+    assert caught.value.message == "LSTM: the carry is the pair (h, c), not 1 of them"
+    with pytest.raises(gx.errors.GraphError) as caught:
+        gx.nn.GRU(3).cell((h, h), xs[0])
+    assert caught.value.message == "GRU: the carry is one tensor h, not 2 of them"
+
+
+def test_a_layer_takes_sequences_and_a_number_of_units() -> None:
+    with pytest.raises(gx.errors.ShapeError) as caught:
+        gx.nn.RNN(3)(gx.input("x", ("N",)))
+    assert caught.value.message == "RNN: takes sequences (T, N, in) or (T, in)"
+    with pytest.raises(gx.errors.ShapeError) as caught:
+        gx.nn.GRU(0)
+    assert caught.value.message == "GRU: the number of units is at least 1, not 0"
+    with pytest.raises(gx.errors.ShapeError) as caught:
+        gx.nn.LSTM(3)(gx.input("xs", ("T", "N", "D")))
+    assert caught.value.message == (
+        "LSTM: the last axis has no number of elements, so the weight has no shape"
+    )
