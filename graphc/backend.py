@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Protocol, runtime_checkable
 import numpy as np
 import numpy.typing as npt
 
+from graphc import printer
 from graphc.errors import BackendError
 from graphc.ir import Program
 
@@ -45,6 +46,40 @@ class Options:
 
 
 @dataclass(frozen=True, slots=True)
+class Direction:
+    """A way to move a leaf, so that a gradient can be compared with differences of its loss.
+
+    Attributes:
+        signs: along made-up signs: element i moves by 1 - 2 * (the top bit of the output i of
+            splitmix64 from 0); else along the recorded gradient divided by its largest magnitude.
+        step: how far; the loss is taken at both sides, and the difference divided by twice this.
+        tolerance: what that may differ by from the inner product of gradient and direction.
+    """
+
+    signs: bool
+    step: float
+    tolerance: float
+
+
+@dataclass(frozen=True, slots=True)
+class Slope:
+    """A gradient among a call's outputs, and how to compare it with differences of its loss.
+
+    Attributes:
+        gradient: the position of the gradient among the outputs.
+        loss: the position of the scalar that it derives.
+        leaf: the name of the state or input that it is by.
+        directions: what to compare; none where the recorded point does not allow it (a kink, too
+            much work), or the gradient is not the plain one (truncated, stopped).
+    """
+
+    gradient: int
+    loss: int
+    leaf: str
+    directions: tuple[Direction, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Case:
     """One recorded call, which an exported module can be checked with.
 
@@ -56,6 +91,7 @@ class Case:
         states: what the states that the call updates become, by name; before, they are as at the
             time of the export.
         tolerances: what each output, then each state may differ by.
+        slopes: the gradients among the outputs.
     """
 
     function: str
@@ -64,6 +100,7 @@ class Case:
     outputs: tuple[Array, ...]
     states: Mapping[str, Array]
     tolerances: tuple[float, ...]
+    slopes: tuple[Slope, ...] = ()
 
 
 @runtime_checkable
@@ -128,6 +165,11 @@ class Backend(Protocol):
     def describe(self) -> Mapping[str, str]:
         """Return what ``graphc doctor`` prints of it: what it found and what to install."""
         ...
+
+
+def graph_hash(program: Program) -> str:
+    """Return the SHA-256 of a program's canonical text, by which weights files name it."""
+    return printer.digest(program)
 
 
 def installed() -> dict[str, EntryPoint]:

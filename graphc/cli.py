@@ -19,6 +19,7 @@ from typing import Any
 
 from graphc import backend as backends
 from graphc import ir
+from graphc.dsl.location import user_line
 from graphc.errors import BackendError, CallError, GraphcError
 
 _FAILED = 1
@@ -34,6 +35,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
             options.run(file, options)
         sys.stdout.flush()
     except GraphcError as error:
+        if error.where == user_line():
+            error.where = None  # the line that runs the command is none of the user's
         print(f"{type(error).__name__}: {error}", file=sys.stderr)
         return _FAILED
     except BrokenPipeError:  # the reader, as in `graphc summary FILE | head`, has seen enough
@@ -53,10 +56,13 @@ def _parser() -> argparse.ArgumentParser:
             made.add_argument("file", metavar="FILE", help="a Python file that defines `program`")
         return made
 
-    made = command("compile", _compile, "compile a program; write its sources and weights")
-    made.add_argument("-o", "--output", metavar="DIR", required=True)
+    made = command("compile", _compile, "compile a program; write it as a standalone module")
+    made.add_argument(
+        "-o", "--output", metavar="DIR", required=True, help="a folder that is new or empty"
+    )
     made.add_argument("--weights", metavar="F", help="weights to take instead of initial values")
-    made.add_argument("--backend", metavar="B")
+    made.add_argument("--backend", metavar="B", help="c, numpy, or an installed one's name")
+    made.add_argument("--force", action="store_true", help="write into a folder that holds files")
     made = command("draw", _draw, "draw a function of a program")
     made.add_argument("-o", "--output", metavar="F", help=".svg, .png, .dot or .txt", required=True)
     made.add_argument("--function", metavar="F")
@@ -105,21 +111,33 @@ class _File:
 
 
 def _compile(file: _File, options: argparse.Namespace) -> None:
-    from graphc import printer
     from graphc.compiler import compile
 
-    program = file.program
-    module = compile(program, options.backend)
+    folder = Path(options.output)
+    names = sorted(p.name for p in folder.iterdir()) if folder.is_dir() else []
+    if names and not options.force:
+        raise CallError(
+            f"{folder} is not empty: it holds {', '.join(names[:3])}" + ", …" * (len(names) > 3),
+            hint="another folder, or --force to write over files of the same names",
+        )
+    module = compile(file.program, options.backend)
     if options.weights:
         module.load(options.weights)
-    folder = Path(options.output)
-    folder.mkdir(parents=True, exist_ok=True)
-    texts = {f"{program.name}.txt": printer.text(program.ir, notes=True), **module.report["source"]}
-    for name, text in texts.items():
-        (folder / name).write_text(text, encoding="utf-8")
-    module.save(folder / f"{program.name}.safetensors")
-    for name in (*texts, f"{program.name}.safetensors"):
-        print(folder / name)
+    before = _held(folder)
+    module.export(folder, force=options.force)
+    for path, state in _held(folder).items():
+        if before.get(path) != state:
+            print(path)
+
+
+def _held(folder: Path) -> dict[Path, tuple[int, int]]:
+    """Return the files below a folder, each with when it was written, and its size."""
+    found = {}
+    for path in sorted(folder.rglob("*")):
+        if path.is_file():
+            told = path.stat()
+            found[path] = (told.st_mtime_ns, told.st_size)
+    return found
 
 
 def _draw(file: _File, options: argparse.Namespace) -> None:

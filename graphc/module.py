@@ -4,20 +4,21 @@ from __future__ import annotations
 
 import hashlib
 import threading
-from collections.abc import Callable, Iterator, Mapping, MutableMapping
+from collections.abc import Callable, Iterator, Mapping, MutableMapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from graphc import printer, weights
+from graphc import printer, recording, weights
 from graphc.arguments import Signature, converted
 from graphc.backend import Executable
 from graphc.dsl.location import placed, user_line
 from graphc.errors import CallError, GraphcError, UnknownNameError
 from graphc.ir import Node, Program, Structure
 from graphc.ops import random
+from graphc.slopes import Link
 
 Array = npt.NDArray[Any]
 
@@ -98,8 +99,11 @@ class Module:
         executable: Executable,
         backend: str,
         signatures: Mapping[str, Signature],
+        *,
+        links: Mapping[str, Sequence[Link]] | None = None,
     ) -> None:
         self._program, self._executable, self._backend = program, executable, backend
+        self._signatures, self._links = signatures, links or {}
         self._lock = threading.RLock()
         self._leaves = {n.attrs["name"]: n for n in program.states}
         self._state = State(executable, self._leaves, self._lock)
@@ -173,15 +177,17 @@ class Module:
     def export(self, folder: str | Path, *, force: bool = False) -> None:
         """Write a standalone module that needs no graphc into a folder, made if need be.
 
-        The weights beside it are those of now. With ``force`` the folder may hold files; those
-        of the same names are written over, others stay.
+        The weights beside it are those of now. It comes with recorded calls to check itself by,
+        whose results are the NumPy back end's. With ``force`` the folder may hold files; those of
+        the same names are written over, others stay.
 
         Errors: CallError for a folder that is not empty or cannot be made; UnsupportedError where
             the back end cannot write the program
         """
         path = _empty_folder(weights.path_of(folder), force)
         with self._lock:
-            self._executable.export(path, ())
+            cases = recording.record(self._program, self._executable, self._signatures, self._links)
+            self._executable.export(path, cases)
 
     def _write_all(self, arrays: Mapping[str, Array]) -> None:
         with self._lock:

@@ -134,7 +134,9 @@ def _graph(value: Graph, writer: _Writer) -> str:
 
 
 def _pair(key: object, value: Any, writer: _Writer) -> str:
-    return f"{json.dumps(key)}: {_value(value, writer)}"
+    # Gradients come by parameter: what is no plain value goes by its name.
+    text = json.dumps(key, default=lambda k: str(getattr(k, "name", None) or k))
+    return f"{text}: {_value(value, writer)}"
 
 
 _WRITERS: tuple[tuple[Any, Callable[[Any, _Writer], str]], ...] = (

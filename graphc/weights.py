@@ -34,7 +34,7 @@ def write(
         except (TypeError, ValueError) as error:
             raise CallError(f"save: the note {name!r} is no JSON: {error}") from None
     metadata = {"program": program, "graph": digest, "notes": json.dumps(dict(notes))}
-    content = safetensors.numpy.save(dict(arrays), metadata)
+    content = _in_order(safetensors.numpy.save(dict(arrays), metadata))
     try:
         replace(path, content)
     except OSError as error:
@@ -42,6 +42,15 @@ def write(
             f"{path} cannot be written: {error.strerror}",
             hint=None if path.parent.exists() else "make the folder first",
         ) from None
+
+
+def _in_order(content: bytes) -> bytes:
+    """Return a file with its metadata in the order of their names; the library's is by chance."""
+    end = 8 + int.from_bytes(content[:8], "little")
+    header = json.loads(content[8:end])
+    header["__metadata__"] = dict(sorted(header["__metadata__"].items()))
+    text = json.dumps(header, separators=(",", ":"), ensure_ascii=False).encode()
+    return content[:8] + text.ljust(end - 8) + content[end:]
 
 
 def replace(path: Path, content: bytes) -> None:

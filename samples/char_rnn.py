@@ -1,9 +1,9 @@
 """A recurrent network reads a text letter by letter, and then writes in its manner.
 
 Run it: `python samples/char_rnn.py`. Expect the loss on held-out text to fall from 4.1 to below
-2.1 nats a letter in 600 steps (about two minutes), and 300 letters that the net makes up.
+2 nats a letter in 600 steps (half a minute), and 300 letters that the net makes up.
 `--data FILE` reads another text: on the 1.1 million letters of "tinyshakespeare", 2,000 steps bring
-an LSTM of 256 units below 1.7. `--cell rnn | lstm | gru` chooses the recurrence. What was learned
+an LSTM of 256 units below 1.8. `--cell rnn | lstm | gru` chooses the recurrence. What was learned
 is in `build/char_rnn/`.
 
 The text is cut into as many streams as the batch has rows; a step of training takes the next

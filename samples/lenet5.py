@@ -45,6 +45,7 @@ program = gx.Program(
     "lenet5",
     predict=gx.function([x], gx.softmax(logits)),
     train=gx.function([x, y], loss, updates=gx.sgd(loss, lr=RATE)),
+    gradients=gx.function([x, y], {"loss": loss, "gradients": gx.grad(loss)}),
 )
 example = {
     "x": np.random.default_rng(0).random((2, 1, 28, 28), np.float32),

@@ -90,7 +90,7 @@ class CExecutable:
         """
         from graphc_c import export  # which a compile does without
 
-        export.write(folder, self._program, self._plan, self)
+        export.write(folder, self._program, self._plan, self.read, cases)
 
     @property
     def report(self) -> Mapping[str, object]:

@@ -6,42 +6,53 @@ and states give equal bytes, and none of them names a place, a time or a user.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import textwrap
+from collections.abc import Callable, Mapping, Sequence
 from importlib.resources import files
 from pathlib import Path
 
+from graphc.backend import Case
 from graphc.errors import UnsupportedError
 from graphc.ir import Program
-from graphc_c import export_c, export_checks, export_python
+from graphc_c import (
+    export_c,
+    export_checks,
+    export_example,
+    export_python,
+    export_tables,
+    export_training,
+)
 from graphc_c.export_c import filled
 from graphc_c.export_names import Module
 from graphc_c.plan import Array, ProgramPlan
 
+Read = Callable[[str], Array]
+
 
 def write(
-    folder: Path, program: Program, plan: ProgramPlan, executable: export_checks.Runs
+    folder: Path, program: Program, plan: ProgramPlan, read: Read, cases: Sequence[Case]
 ) -> None:
     """Write a program's project into a folder that exists.
 
     Errors: UnsupportedError for a function of more buffers than a C stack should hold tables of
     """
-    for name, content in project(program, plan, executable).items():
+    for name, content in project(program, plan, read, cases).items():
         path = folder / name
         path.parent.mkdir(exist_ok=True)
         path.write_bytes(content if isinstance(content, bytes) else content.encode("utf-8"))
 
 
 def project(
-    program: Program, plan: ProgramPlan, executable: export_checks.Runs
+    program: Program, plan: ProgramPlan, read: Read, cases: Sequence[Case]
 ) -> dict[str, str | bytes]:
     """Return the files of a program's project: path to content."""
     _check(plan)
     module = Module(program, plan, export_c.graph_hash(plan))
     name = module.name
     made = export_c.sources(module)
-    cases = export_checks.record(module, executable)
-    test, golden = export_checks.test_files(module, cases)
-    arrays = {n: executable.read(n) for n in module.state_names}
+    recorded = {case.function: case for case in cases}
+    test, golden = export_checks.test_files(module, recorded)
+    arrays = {n: read(n) for n in module.state_names}
     return {
         "Makefile": _makefile(module, made),
         "README.txt": _readme(module),
@@ -52,7 +63,7 @@ def project(
         f"{name}.safetensors": _weights(module, arrays),
         f"{name}_test.c": test,
         f"{name}_test.bin": golden,
-        module.example: export_checks.example(module, cases),
+        module.example: export_example.example(module, recorded),
         f"{name}.py": export_python.wrapper(module),
     }
 
@@ -85,7 +96,16 @@ def _makefile(module: Module, made: Mapping[str, tuple[str, bool]]) -> str:
 
 
 def _readme(module: Module) -> str:
-    lines = [f"    {f.symbol}: {f.shapes}" for f in module.faces]
+    lines = [
+        textwrap.fill(
+            f"{f.symbol}: {f.shapes}",
+            78,
+            initial_indent="    ",
+            subsequent_indent="        ",
+            break_long_words=False,
+        )
+        for f in module.faces
+    ]
     title = f"{module.name}: a standalone module in C"
     return filled(
         "README.txt.in",
@@ -93,6 +113,7 @@ def _readme(module: Module) -> str:
         rule="=" * len(title),
         functions="\n".join(lines),
         graph=module.graph,
+        example=export_training.usage(export_training.find(module)).replace("\n", "\n    "),
     )
 
 
@@ -114,11 +135,11 @@ def _runtime(module: Module) -> dict[str, str]:
 
 def _weights(module: Module, arrays: Mapping[str, Array]) -> bytes:
     """Return a weights file, byte for byte as the library saves the same values."""
-    places, total = export_c.file_places(module.program.states)
-    pieces = [export_c.metadata(module)]
+    places, total = export_tables.file_places(module.program.states)
+    pieces = [export_tables.metadata(module)]
     data = bytearray(total)
     for node, begin in zip(module.program.states, places, strict=True):
-        pieces.append(export_c.file_entry(node, begin))
+        pieces.append(export_tables.file_entry(node, begin))
         array = arrays[node.attrs["name"]]
         plain = array.astype(array.dtype.newbyteorder("<")).tobytes()
         data[begin : begin + len(plain)] = plain

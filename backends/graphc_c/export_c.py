@@ -8,28 +8,17 @@ from __future__ import annotations
 
 import hashlib
 import json
-import math
 import re
 from importlib.resources import files
 
-import numpy as np
-
-from graphc import dims
-from graphc.dims import Dim
-from graphc.ir import Node
-from graphc_c import cwriter, emit, kernels
+from graphc_c import emit, export_sizes, export_tables, kernels
 from graphc_c.cache import strip_comments
 from graphc_c.cwriter import CTYPES, Writer, comment
-from graphc_c.export_names import Face, Module, all_nodes, nodes_shapes
-from graphc_c.plan import Array, Plan, ProgramPlan
+from graphc_c.export_names import STATUSES, Face, Module
+from graphc_c.export_tables import c_string
+from graphc_c.plan import ProgramPlan
 
 ABI = 1
-KINDS = {
-    **{"bool": "BOOL", "uint8": "U8", "int32": "I32", "int64": "I64", "uint32": "U32"},
-    **{"uint64": "U64", "float32": "F32", "float64": "F64"},
-}
-STATUSES = ("OK", "NULL", "ALIGNMENT", "STATE", "SIZE", "INDEX", "FILE", "OTHER", "NAME", "ROOM")
-_LARGEST = "0x1p48"  # bytes of one tensor: no machine holds more, and sums stay below 2**63
 MOST_BUFFERS = 4096  # of one function: their tables take 80 KiB of stack while sizes are asked for
 # What a kind of kernel needs of the runtime; kinds that are not here may need anything.
 _NEEDS = {
@@ -72,6 +61,7 @@ def header(module: Module) -> str:
         graph=module.graph,
         statuses=statuses,
         tensors=len(module.program.states),
+        count=len(module.faces),
         functions="\n".join(_declaration(module, f) for f in module.faces),
     )
 
@@ -173,180 +163,22 @@ def sources(module: Module) -> dict[str, tuple[str, bool]]:
 
 def _face(module: Module) -> str:
     w = Writer()
-    _constants(w, module.plan.constants)
-    _tensors(w, module)
+    export_tables.constants(w, module.plan.constants)
+    export_tables.tensors(w, module)
     for face in module.faces:
-        _fits(w, face)
+        export_sizes.fits(w, face)
+        export_sizes.shapes(w, face)
+        export_tables.arguments(w, face)
         _entry(w, module, face)
-    return w.text + filled("face.c.in", p=module.prefix, m=module.macro)
+    export_tables.functions(w, module)
+    room = max(len(face.plan.arena) for face in module.faces)
+    return w.text + filled("face.c.in", p=module.prefix, m=module.macro, room=max(room, 1))
 
 
 def filled(template: str, **words: object) -> str:
     """Return a text of ``runtime/export`` with ``@word@`` replaced."""
     text = (files("graphc_c") / "runtime" / "export" / template).read_text("utf-8")
     return re.sub(r"@([a-z]+)@", lambda m: str(words[m[1]]), text)
-
-
-def _constants(w: Writer, constants: object) -> None:
-    arrays: list[Array] = list(constants)  # type: ignore[call-overload]
-    for i, array in enumerate(arrays):
-        kind = CTYPES[array.dtype.name]
-        w.line(comment(f"constant {i}", f"{array.dtype.name}{list(array.shape)}"))
-        w.line(f"static const {kind} gx_k{i}[{max(array.size, 1)}] = {{")
-        words = [number(v, array.dtype.name) for v in array.ravel()] or ["0"]
-        for start in range(0, len(words), 6):
-            w.line("  " + ", ".join(words[start : start + 6]) + ",")
-        w.line("};")
-
-
-def number(value: np.generic, dtype: str) -> str:
-    """Return an element as a C literal."""
-    plain = value.item()
-    text = float(plain).hex() if dtype.startswith("float") else str(int(plain))
-    if dtype == "float32" and math.isfinite(plain):
-        return f"{text}f"
-    return cwriter.literal(text, dtype)
-
-
-def _tensors(w: Writer, module: Module) -> None:
-    """Write the table of states, and where they lie in a block and in a file."""
-    at = 0
-    saved, total = file_places(module.program.states)
-    rows = []
-    for i, node in enumerate(module.program.states):
-        nbytes = byte_size(node)
-        shape = [int(d) for d in node.shape]
-        rounded = -(-max(nbytes, 1) // emit.ALIGNMENT) * emit.ALIGNMENT
-        second = at + rounded if i in module.updated else at
-        name = node.attrs["name"]
-        w.line(f"static const int64_t gx_shape{i}[] = {{{', '.join(map(str, shape)) or '0'}}};")
-        rows.append(
-            f"{{{c_string(name)}, {c_string(node.dtype)}, {c_string(KINDS[node.dtype])},\n"
-            f"   {c_string(file_entry(node, saved[i]))},\n"
-            f"   gx_shape{i}, {len(shape)}, INT64_C({nbytes}),\n"
-            f"   {{INT64_C({at}), INT64_C({second})}}, INT64_C({saved[i]})}},"
-        )
-        at = second + rounded
-    w.line("static const gx_tensor gx_tensors[] = {")
-    w.lines_of(*("  " + row for row in rows or ['{"", "", "", "", 0, 0, 0, {0, 0}, 0},']))
-    w.line("};")
-    names = module.state_names
-    key = names.index("random.key") if "random.key" in names else -1
-    w.line("static const gx_program gx_self = {")
-    w.line(f"  gx_tensors, {len(rows)}, INT64_C({at}), INT64_C({total}),")
-    w.line(f"  UINT64_C(0x{module.graph[:16]}), {key},")
-    w.line("  " + c_string(metadata(module)) + "};")
-    w.line()
-
-
-def byte_size(node: Node) -> int:
-    """Return the bytes of a state."""
-    return math.prod(int(d) for d in node.shape) * np.dtype(node.dtype).itemsize
-
-
-def file_places(states: tuple[Node, ...]) -> tuple[list[int], int]:
-    """Return where each state's bytes lie in a file, wide dtypes first, and their sum."""
-    order = sorted(range(len(states)), key=lambda i: -np.dtype(states[i].dtype).itemsize)
-    places, at = [0] * len(states), 0
-    for i in order:
-        places[i] = at
-        at += byte_size(states[i])
-    return places, at
-
-
-def metadata(module: Module) -> str:
-    """Return the beginning of a weights file's header."""
-    return '{"__metadata__":' + _json({"program": module.name, "notes": "{}"})
-
-
-def file_entry(node: Node, begin: int) -> str:
-    """Return a state's entry in a weights file's header, with the comma before it."""
-    entry = {
-        "dtype": KINDS[node.dtype],
-        "shape": [int(d) for d in node.shape],
-        "data_offsets": [begin, begin + byte_size(node)],
-    }
-    return "," + _json({node.attrs["name"]: entry})[1:-1]
-
-
-def _json(value: object) -> str:
-    return json.dumps(value, separators=(",", ":"))
-
-
-def c_string(text: str) -> str:
-    """Return any text as a C string of its UTF-8 bytes."""
-    plain = {ord('"'): '\\"', ord("\\"): "\\\\", ord("?"): "\\?"}
-    made = [
-        plain.get(b, chr(b) if 0x20 <= b <= 0x7E else f"\\{b:03o}")
-        for b in text.encode("utf-8", "surrogatepass")
-    ]
-    return '"' + "".join(made) + '"'
-
-
-# ---------------------------------------------------------------- sizes
-
-
-def _names(plan: Plan) -> dict[str, str]:
-    return {n: f"d_{i}" for i, n in enumerate(plan.sizes)}
-
-
-def bound(dim: Dim, names: dict[str, str]) -> str:
-    """Return an upper bound of |dim| as an expression of doubles, which cannot overflow."""
-    text = dims.render(dim, names.__getitem__, lambda top, below: f"({top} / {below} + 1)")
-    return re.sub(r"(?<![\w.])\d+(?![\w.])", r"\g<0>.0", text.replace("-", ""))
-
-
-def _fits(w: Writer, face: Face) -> None:
-    """Write the function that tells whether sizes are allowed and nothing overflows."""
-    names = _names(face.plan)
-    claims = size_claims(face)
-    w.line(comment(f"{face.function.name}: whether its sizes are allowed."))
-    with w.block(f"static int gx_f{face.number}_fits(const int64_t *dims)"):
-        for i, name in enumerate(face.plan.sizes):
-            w.line(f"const int64_t d_{i} = dims[{i}]; {comment(name)}")
-            with w.block(f"if (d_{i} < 1 || d_{i} > INT64_MAX / 2)"):
-                w.line("return 0;")
-        if not face.plan.sizes:
-            w.line("(void)dims;")
-        for text in _bounds(face, names):
-            with w.block(f"if ({text} > {_LARGEST})"):
-                w.line("return 0;")
-        for left, relation, right, why in claims:
-            w.line(comment(why))
-            sides = (cwriter.size(d, names.__getitem__) for d in (left, right))
-            with w.block(f"if (!({f' {relation} '.join(sides)}))"):
-                w.line("return 0;")
-        w.line("return 1;")
-    w.line()
-
-
-def _bounds(face: Face, names: dict[str, str]) -> list[str]:
-    found: dict[str, None] = {}
-    for shape, dtype in nodes_shapes(face.function):
-        factors = [bound(d, names) for d in shape]
-        if any(not isinstance(d, int) for d in shape) and set(dims.names(shape)) <= names.keys():
-            width = np.dtype(dtype).itemsize
-            found[" * ".join([*factors, f"{width}.0"])] = None
-    works = {b.work for b in face.plan.arena if b.work is not None}
-    for dim in sorted({bound(d, names) for w in works for d in w.arguments if type(d) is not int}):
-        found[dim] = None
-    return [re.sub(r"\bd_(\d+)\b", r"(double)d_\1", text) for text in found]
-
-
-def size_claims(face: Face) -> list[tuple[Dim, str, Dim, str]]:
-    """Return what must hold of a function's sizes: axes are not negative, and open conditions."""
-    found: dict[tuple[Dim, str, Dim], str] = {}
-    for shape, _ in nodes_shapes(face.function):
-        for dim in shape:
-            if not isinstance(dim, int) and dims.at_least(dim, 0) is not True:
-                found.setdefault((dim, ">=", 0), "an axis has no negative size")
-    with dims.collecting() as claims:
-        for node in all_nodes(face.function):
-            node.op.infer(node.inputs, node.attrs)
-    for c in claims:
-        found.setdefault((c.left, c.relation, c.right), c.reason)
-    known = set(face.plan.sizes)
-    return [(*k, why) for k, why in found.items() if set(dims.names((k[0], k[2]))) <= known]
 
 
 # ---------------------------------------------------------------- entries
@@ -356,9 +188,12 @@ def _entry(w: Writer, module: Module, face: Face) -> None:
     """Write one function of the face, and the one that tells its work."""
     n, plan = face.number, face.plan
     counts = (len(plan.sizes), len(face.inputs), len(face.outputs), len(plan.arena))
-    table = f"{{{', '.join(map(str, counts))}, gx_f{n}_fits, gx_f{n}_plan, gx_f{n}_call}}"
-    w.line(f"static const gx_function gx_f{n} =\n    {table};")
-    w.line()
+    w.lines_of(
+        f"static const gx_function gx_f{n} = {{",
+        f"  {c_string(face.function.name)}, gx_f{n}_places, {', '.join(map(str, counts))},",
+        f"  gx_f{n}_shape, gx_f{n}_fits, gx_f{n}_plan, gx_f{n}_call}};",
+        "",
+    )
     sizes = ", ".join(face.sizes) or "0"
     with w.block(work_head(face)):
         room = max(len(plan.arena), 1)
@@ -370,9 +205,8 @@ def _entry(w: Writer, module: Module, face: Face) -> None:
     w.line(comment(face.shapes))
     with w.block(head(module, face)):
         w.line(f"const int64_t gx_dims[] = {{{sizes}}};")
-        constants = [f"(void *)gx_k{i}" for i in range(len(module.plan.constants))]
         inputs = [f"(void *){name}" for name in face.inputs]
-        for kind, given in (("in", inputs), ("out", face.outputs), ("constants", constants)):
+        for kind, given in (("in", inputs), ("out", face.outputs)):
             w.line(_wrapped(f"void *const gx_{kind}[] = {{", given or ["NULL"])[:-1] + "};")
         w.line(f"return gx_run(&gx_self, &gx_f{n}, (char *)s, work, gx_dims, gx_in, gx_out,")
         w.line("              gx_constants);")

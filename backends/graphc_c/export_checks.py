@@ -1,167 +1,84 @@
-"""The test and the example of an exported module, and the results that the test compares with.
+"""The test of an exported module: recorded calls, gradients by differences, and what has to fail.
 
-Results are those of the executable that exports, at small sizes, on made-up inputs; the executable
-has its states back afterwards.
+What was recorded comes from core; here it becomes C, and a file of numbers beside it.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Protocol
 
 import numpy as np
 
-from graphc import dims
-from graphc.errors import GraphcError
-from graphc_c.cwriter import CTYPES
-from graphc_c.export_c import c_string, filled, size_claims
+from graphc.backend import Array, Case, Direction, Slope
+from graphc_c.export_c import filled
 from graphc_c.export_names import Face, Module
-from graphc_c.plan import Array
+from graphc_c.export_tables import c_string
 
-_SIZES = (3, 4, 5, 2, 8, 16, 32, 1, 64)  # tried in this order for all named dimensions
 _ALIGN = 64
-# Sums in another order differ by a few hundred roundings; the change that one rounding of the
-# inputs makes is added eight times, for results that are steep where they were recorded.
-_RELATIVE = {"float32": 1e-4, "float64": 1e-11}
-_ROUNDING = {"float32": 2.0**-22, "float64": 2.0**-51}
-_STEEP = 8
+_WRONG_SIZES = ("0", "-1", "INT64_MAX", "INT64_MIN")
 
 
-class Runs(Protocol):
-    """What recording needs of an executable."""
-
-    def call(self, function: str, arrays: Sequence[Array], dims: Mapping[str, int]) -> list[Array]:
-        """Run a function."""
-        ...
-
-    def read(self, state: str) -> Array:
-        """Return a state."""
-        ...
-
-    def write(self, state: str, array: Array) -> None:
-        """Set a state."""
-        ...
-
-
-@dataclass(frozen=True, slots=True)
-class Case:
-    """One recorded call: sizes, inputs, outputs and updated states, with tolerances."""
-
-    face: Face
-    sizes: Mapping[str, int]
-    inputs: list[Array]
-    outputs: list[Array]
-    states: list[Array]
-    tolerances: list[float]  # of outputs, then of states
-
-
-def record(module: Module, executable: Runs) -> list[Case]:
-    """Return a case for each function that runs at one of the sizes tried."""
-    before = {name: executable.read(name) for name in module.state_names}
-    made = (_case(module, face, executable, before) for face in module.faces)
-    return [case for case in made if case is not None]
-
-
-def _case(module: Module, face: Face, executable: Runs, before: Mapping[str, Array]) -> Case | None:
-    for size in _SIZES:
-        sizes = dict.fromkeys(face.plan.sizes, size)
-        if not _allowed(face, sizes):
-            continue
-        for largest in (_index_limit(face, sizes), 1):
-            inputs = _made_up(face, sizes, largest)
-            moved = [_moved(a) for a in inputs]
-            try:
-                first = _run(module, face, executable, before, inputs, sizes)
-                second = _run(module, face, executable, before, moved, sizes)
-            except GraphcError:
-                continue
-            tolerances = [_tolerance(a, b) for a, b in zip(first, second, strict=True)]
-            count = len(face.outputs)
-            return Case(face, sizes, inputs, first[:count], first[count:], tolerances)
-    return None
-
-
-def _run(
-    module: Module,
-    face: Face,
-    executable: Runs,
-    before: Mapping[str, Array],
-    inputs: Sequence[Array],
-    sizes: Mapping[str, int],
-) -> list[Array]:
-    """Return a call's results and the states that it updates, which are put back."""
-    names = module.state_names
-    updated = [names[i] for i in face.plan.updates]
-    try:
-        results = executable.call(face.function.name, inputs, sizes)
-        return [*results, *(executable.read(name) for name in updated)]
-    finally:
-        for name in updated:
-            executable.write(name, before[name])
-
-
-def _allowed(face: Face, sizes: Mapping[str, int]) -> bool:
-    for left, relation, right, _ in size_claims(face):
-        a, b = dims.evaluate(left, sizes), dims.evaluate(right, sizes)
-        if not (a == b if relation == "==" else a >= b):
-            return False
-    return True
-
-
-def _index_limit(face: Face, sizes: Mapping[str, int]) -> int:
-    below = [k.below for k in face.plan.kernels if k.below is not None]
-    lengths = [dims.evaluate(d, sizes) for d in below if set(dims.names((d,))) <= set(sizes)]
-    return max(min(lengths, default=2), 1)
-
-
-def _made_up(face: Face, sizes: Mapping[str, int], largest: int) -> list[Array]:
-    """Return inputs: floats of both signs, integers that can be indices."""
-    generator = np.random.default_rng(face.number)
-    made: list[Array] = []
-    for node in face.function.inputs:
-        shape = [dims.evaluate(d, sizes) for d in node.shape]
-        if node.tensor.is_float:
-            array: Array = generator.uniform(-1, 1, shape)
-        else:
-            array = generator.integers(0, 2 if node.dtype == "bool" else largest, shape)
-        made.append(np.require(array, node.dtype, ["C", "A"]))
-    return made
-
-
-def _moved(array: Array) -> Array:
-    step = _ROUNDING.get(array.dtype.name)
-    return array if step is None else np.require(array * (1 + step), array.dtype, ["C", "A"])
-
-
-def _tolerance(first: Array, second: Array) -> float:
-    relative = _RELATIVE.get(first.dtype.name)
-    if relative is None:
-        return 0.0
-    finite = np.isfinite(first) & np.isfinite(second)
-    a, b = first[finite].astype("float64"), second[finite].astype("float64")
-    steep = float(np.abs(a - b).max(initial=0.0))
-    return relative * max(float(np.abs(a).max(initial=0.0)), 1e-6) + _STEEP * steep
-
-
-# ---------------------------------------------------------------- the files
-
-
-def test_files(module: Module, cases: Sequence[Case]) -> tuple[str, bytes]:
+def test_files(module: Module, cases: Mapping[str, Case]) -> tuple[str, bytes]:
     """Return ``name_test.c`` and ``name_test.bin``."""
+    recorded = [
+        _Recorded(module, f, cases[f.function.name])
+        for f in module.faces
+        if f.function.name in cases
+    ]
     data = _Data()
-    functions = [_test(module, case, data) for case in cases]
-    calls = [f"    test_{c.face.symbol}(weights, bytes, golden);" for c in cases]
+    functions = [_test(r, data) for r in recorded]
+    words = {"name": module.name, "p": module.prefix, "m": module.macro}
+    functions = [*_for_slopes([s for r in recorded for s in r.case.slopes], words), *functions]
+    calls = [f"    test_{r.face.symbol}(weights, bytes, golden);" for r in recorded]
     text = filled(
         "test.c.in",
-        name=module.name,
-        p=module.prefix,
-        m=module.macro,
         functions="\n".join(functions),
         calls="\n".join(calls),
         recorded=len(data.bytes),
+        **words,
     )
     return text, bytes(data.bytes)
+
+
+def _for_slopes(slopes: Sequence[Slope], words: Mapping[str, str]) -> list[str]:
+    """Return what comparing gradients needs: C warns of functions that nobody calls."""
+    made = []
+    if any(slope.directions for slope in slopes):
+        made.append(filled("slopes.c.in", **words))
+    if any(not slope.directions for slope in slopes):
+        made.append(_UNCOMPARED)
+    return made
+
+
+_UNCOMPARED = """\
+/* A gradient that differences say nothing about where it was recorded. */
+static void uncompared(const char *what) {
+  printf("%s: not compared with differences\\n", what);
+}
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class _Recorded:
+    """A recorded call of one function of a module."""
+
+    module: Module
+    face: Face
+    case: Case
+
+    @property
+    def sizes(self) -> list[str]:
+        return [str(self.case.sizes[n]) for n in self.face.plan.sizes]
+
+    @property
+    def tensors(self) -> list[str]:
+        """The inputs and outputs of the test's call."""
+        inputs = [f"in[{i}]" for i in range(len(self.case.inputs))]
+        return [*inputs, *(f"out[{i}]" for i in range(len(self.case.outputs)))]
+
+    def called(self, state: str, work: str, sizes: list[str], tensors: list[str]) -> str:
+        return f"{self.face.symbol}({', '.join([state, work, *sizes, *tensors])})"
 
 
 class _Data:
@@ -179,40 +96,53 @@ class _Data:
         return at
 
 
-def _test(module: Module, case: Case, data: _Data) -> str:
-    face, p, m = case.face, module.prefix, module.macro
-    sizes = [str(case.sizes[n]) for n in face.plan.sizes]
+def _test(r: _Recorded, data: _Data) -> str:
+    symbol, m, p = r.face.symbol, r.module.macro, r.module.prefix
+    inputs = [f"golden + {data.place(a)}" for a in r.case.inputs]
+    outputs = [f"block({a.nbytes})" for a in r.case.outputs]
+    places = [data.place(a) for a in r.case.outputs]
     lines = [
-        f"static void test_{face.symbol}(const char *weights, size_t bytes,",
-        "                               const char *golden) {",
+        f"static int call_{symbol}({p}state *s, void *work,",
+        "    void *const *in, void *const *out) {",
+        "  (void)in;",
+        "  (void)out;",
+        f"  return {r.called('s', 'work', r.sizes, r.tensors)};",
+        "}",
+        "",
+        f"static void test_{symbol}(const char *weights, size_t bytes,",
+        "    char *golden) {",
         f"  {p}state *s = fresh(weights, bytes);",
-        f"  size_t needed = {face.symbol}_work_size({', '.join(sizes)});",
+        f"  size_t needed = {symbol}_work_size({', '.join(r.sizes)});",
         '  expect(needed > 0, "sizes that fit");',
         "  void *work = block(needed);",
+        f'  expect({p}work_init(work, needed) == {m}OK, "work_init");',
         "  (void)golden;",
+        f"  void *in[] = {{{', '.join(inputs) or 'NULL'}}};",
+        f"  void *out[] = {{{', '.join(outputs) or 'NULL'}}};",
+        f"  int status = call_{symbol}(s, work, in, out);",
+        f"  expect(status == {m}OK, {c_string(r.face.function.name + ' runs')});",
+        *_outputs(r, places),
+        *_states(r, data),
+        *_refused(r),
+        *_slopes(r, places),
+        *(f"  free(out[{i}]);" for i in range(len(outputs))),
+        "  free(work);",
+        "  free(s);",
+        "}",
+        "",
     ]
-    for i, array in enumerate(case.outputs):
-        lines.append(f"  {CTYPES[array.dtype.name]} *r{i} = block({array.nbytes});")
-    inputs = [
-        f"(const {CTYPES[a.dtype.name]} *)(const void *)(golden + {data.place(a)})"
-        for a in case.inputs
+    return "\n".join(lines)
+
+
+# ---------------------------------------------------------------- recorded results
+
+
+def _outputs(r: _Recorded, places: list[int]) -> list[str]:
+    rows = zip(r.face.outputs, r.case.outputs, places, r.case.tolerances, strict=False)
+    return [
+        _compared(f"{r.face.function.name}: {name}", f"out[{i}]", array, at, tolerance)
+        for i, (name, array, at, tolerance) in enumerate(rows)
     ]
-    results = [f"r{i}" for i in range(len(case.outputs))]
-    call = [*sizes, *inputs, *results]
-    given = "".join(f",\n      {a}" for a in call)
-    lines += [
-        f"  int status = {face.symbol}(s, work{given});",
-        f"  expect(status == {m}OK, {c_string(face.function.name + ' runs')});",
-    ]
-    names = [f"{face.function.name}: {n}" for n in face.outputs]
-    for i, array in enumerate(case.outputs):
-        lines.append(_compared(names[i], f"r{i}", array, data.place(array), case.tolerances[i]))
-    for j, (i, array) in enumerate(zip(face.plan.updates, case.states, strict=True)):
-        tolerance = case.tolerances[len(case.outputs) + j]
-        lines += _compared_state(module, face, i, array, data.place(array), tolerance)
-    lines += _refused(module, face, sizes, inputs, results)
-    lines += [f"  free(r{i});" for i in range(len(results))]
-    return "\n".join([*lines, "  free(work);", "  free(s);", "}", ""])
 
 
 def _compared(what: str, got: str, array: Array, at: int, tolerance: float) -> str:
@@ -220,97 +150,101 @@ def _compared(what: str, got: str, array: Array, at: int, tolerance: float) -> s
     if not array.dtype.name.startswith("float"):
         same = f"memcmp({got}, {wanted}, {array.nbytes}) == 0"
         return f"  expect({same}, {c_string(what)});"
-    kind = "f" if array.dtype.name == "float32" else "d"
+    kind = _kind(array)
     return f"  compare({c_string(what)}, {got}, {wanted}, {array.size}, '{kind}', {tolerance!r});"
 
 
-def _compared_state(
-    module: Module, face: Face, index: int, array: Array, at: int, tolerance: float
-) -> list[str]:
-    name = module.state_names[index]
-    call = f"{module.prefix}get(s, {index}, value, {array.nbytes})"
-    return [
-        "  {",
-        f"    void *value = block({array.nbytes});",
-        f'    expect({call} == {module.macro}OK, "get");',
-        "  " + _compared(f"{face.function.name}: new {name}", "value", array, at, tolerance),
-        "    free(value);",
-        "  }",
-    ]
+def _kind(array: Array) -> str:
+    return "f" if array.dtype.name == "float32" else "d"
 
 
-def _refused(
-    module: Module, face: Face, sizes: list[str], inputs: list[str], results: list[str]
-) -> list[str]:
-    """Return calls that have to fail, and leave the state as it was."""
-    m, p = module.macro, module.prefix
-
-    def call(state: str, work: str, first: list[str], last: list[str]) -> str:
-        return f"{face.symbol}({', '.join([state, work, *first, *inputs, *last])})"
-
-    lines = [
-        f"  char *before = block({p}save_size());",
-        f'  expect({p}save(s, before, {p}save_size()) == {m}OK, "save");',
-        f'  expect({call("NULL", "work", sizes, results)} == {m}NULL, "no state");',
-        f'  expect({call("s", "NULL", sizes, results)} == {m}NULL, "no work");',
-    ]
-    crooked = call("s", "(char *)work + 1", sizes, results)
-    lines.append(f'  expect({crooked} == {m}ALIGNMENT, "work that is not aligned");')
-    if results:
-        none = call("s", "work", sizes, [*results[:-1], "NULL"])
-        lines.append(f'  expect({none} == {m}NULL, "no room for a result");')
-    for size in ("0", "-1", "INT64_MAX", "INT64_MIN") if sizes else ():
-        wrong = [size, *sizes[1:]]
-        lines.append(
-            f'  expect({call("s", "work", wrong, results)} == {m}SIZE, "a size of {size}");'
-        )
-        asked = f"{face.symbol}_work_size({', '.join(wrong)})"
-        lines.append(f'  expect({asked} == 0, "work for a size of {size}");')
-    lines.append('  expect(unchanged(s, before), "a call that fails changes nothing");')
-    lines.append("  free(before);")
+def _states(r: _Recorded, data: _Data) -> list[str]:
+    lines = []
+    tolerances = r.case.tolerances[len(r.case.outputs) :]
+    for (name, array), tolerance in zip(r.case.states.items(), tolerances, strict=True):
+        index = r.module.state_names.index(name)
+        call = f"{r.module.prefix}get(s, {index}, value, {array.nbytes})"
+        what = f"{r.face.function.name}: new {name}"
+        lines += [
+            "  {",
+            f"    void *value = block({array.nbytes});",
+            f'    expect({call} == {r.module.macro}OK, "get");',
+            "  " + _compared(what, "value", array, data.place(array), tolerance),
+            "    free(value);",
+            "  }",
+        ]
     return lines
 
 
-def example(module: Module, cases: Sequence[Case]) -> str:
-    """Return ``example.c``."""
-    functions = [_called(module, case) for case in cases]
-    calls = []
-    for case in cases:
-        call = f"    status = call_{case.face.symbol}(s);"
-        calls += [f"  if (status == {module.macro}OK) {{", call, "  }"]
-    return filled(
-        "example.c.in",
-        name=module.name,
-        p=module.prefix,
-        m=module.macro,
-        functions="\n".join(functions),
-        calls="\n".join(calls),
-    )
+# ---------------------------------------------------------------- what has to fail
 
 
-def _called(module: Module, case: Case) -> str:
-    face = case.face
-    sizes = [str(case.sizes[n]) for n in face.plan.sizes]
-    lines = [f"static int call_{face.symbol}({module.prefix}state *s) {{"]
-    lines.append(f"  void *work = block({face.symbol}_work_size({', '.join(sizes)}));")
-    words = ["s", "work", *sizes]
-    for letter, arrays in (("x", case.inputs), ("r", case.outputs)):
-        for i, array in enumerate(arrays):
-            kind = CTYPES[array.dtype.name]
-            lines.append(f"  {kind} *{letter}{i} = block({array.nbytes});")
-            words.append(f"{letter}{i}")
-    for i, array in enumerate(case.inputs):
-        if array.dtype.name.startswith("float"):
-            lines.append(f"  for (int i = 0; i < {array.size}; i++) {{")
-            lines.append(f"    x{i}[i] = (i % 7 - 3) / {CTYPES[array.dtype.name]}_seven;")
-            lines.append("  }")
-    lines.append(f"  int status = {face.symbol}({', '.join(words)});")
-    text = f'printf("{face.function.name}: %s", {module.prefix}status_text(status));'
-    lines.append(f"  {text}")
-    for i, array in enumerate(case.outputs):
-        if array.size:
-            lines.append(f'  printf("  {face.outputs[i]}[0] = %g", (double)r{i}[0]);')
-    lines.append('  printf("\\n");')
-    lines += [f"  free({w});" for w in words[1:] if w[0] in "wxr"]
-    text = "\n".join([*lines, "  return status;", "}", ""])
-    return text.replace("float_seven", "7.0f").replace("double_seven", "7.0")
+def _refused(r: _Recorded) -> list[str]:
+    """Return calls that have to fail, and leave the state as it was."""
+    m, p = r.module.macro, r.module.prefix
+    attempts = [
+        (r.called("NULL", "work", r.sizes, r.tensors), "NULL", "no state"),
+        (r.called("s", "NULL", r.sizes, r.tensors), "NULL", "no work"),
+        (r.called("s", "(char *)work + 1", r.sizes, r.tensors), "ALIGNMENT", "crooked work"),
+        (
+            r.called("(void *)((char *)s + 1)", "work", r.sizes, r.tensors),
+            "ALIGNMENT",
+            "a crooked state",
+        ),
+    ]
+    for i, tensor in enumerate(r.tensors):
+        none = [*r.tensors[:i], "NULL", *r.tensors[i + 1 :]]
+        attempts.append((r.called("s", "work", r.sizes, none), "NULL", f"no {tensor}"))
+    for size in _WRONG_SIZES if r.sizes else ():
+        wrong = [size, *r.sizes[1:]]
+        attempts.append((r.called("s", "work", wrong, r.tensors), "SIZE", f"a size of {size}"))
+    lines = [
+        f"  char *before = block({p}save_size());",
+        f'  expect({p}save(s, before, {p}save_size()) == {m}OK, "save");',
+        *(f'  expect({call} == {m}{status}, "{claim}");' for call, status, claim in attempts),
+    ]
+    for size in _WRONG_SIZES if r.sizes else ():
+        asked = f"{r.face.symbol}_work_size({', '.join([size, *r.sizes[1:]])})"
+        lines.append(f'  expect({asked} == 0, "work for a size of {size}");')
+    call = r.called("s", "work", r.sizes, r.tensors)
+    return [
+        *lines,
+        f"  memset(work, 0, {m}ALIGN);",
+        f'  expect({call} == {m}WORK, "work that is not prepared");',
+        f"  (void){p}work_init(work, needed - {m}ALIGN);",
+        f'  expect({call} == {m}WORK, "too little work");',
+        f'  expect({p}work_init(work, needed) == {m}OK, "work_init");',
+        '  expect(unchanged(s, before), "a call that fails changes nothing");',
+        "  free(before);",
+    ]
+
+
+# ---------------------------------------------------------------- gradients
+
+
+def _slopes(r: _Recorded, places: list[int]) -> list[str]:
+    """Return comparisons of the gradients among the outputs with differences of their losses."""
+    lines = []
+    for slope in r.case.slopes:
+        what = f"{r.face.function.name}: dL/d{slope.leaf}"
+        if not slope.directions:
+            lines.append(f"  uncompared({c_string(what)});")
+        lines += [_slope(r, slope, d, places, what) for d in slope.directions]
+    return lines
+
+
+def _slope(r: _Recorded, slope: Slope, direction: Direction, places: list[int], what: str) -> str:
+    gradient, loss = r.case.outputs[slope.gradient], r.case.outputs[slope.loss]
+    names = [n.attrs["name"] for n in r.face.function.inputs]
+    state = -1 if slope.leaf in names else r.module.state_names.index(slope.leaf)
+    given = names.index(slope.leaf) if slope.leaf in names else -1
+    along = "NULL" if direction.signs else f"golden + {places[slope.gradient]}"
+    way = "made-up signs" if direction.signs else "itself"
+    fields = [
+        f"{c_string(f'{what} along {way}')}, weights, bytes, s, work, in, out,",
+        f"call_{r.face.symbol}, {slope.loss}, {slope.gradient}, {state}, {given},",
+        f"'{_kind(loss)}', '{_kind(gradient)}', {gradient.size}, {along},",
+        f"{direction.step!r}, {direction.tolerance!r}",
+    ]
+    body = "\n      ".join(fields)
+    return f"  compare_slope(&(slope){{\n      {body}}});"

@@ -16,10 +16,16 @@ from graphc.ir import Function, Node, Program, Structure
 from graphc_c.plan import Plan, ProgramPlan
 
 FACE = (
-    *("abi", "find", "get", "graph", "init", "load", "save", "save_size", "set", "state"),
-    *("state_size", "status", "status_text", "tensor", "tensor_at"),
+    *("abi", "argument", "argument_at", "argument_shape", "find", "function", "function_at"),
+    *("function_call", "function_find", "function_work_size", "get", "graph", "init", "load"),
+    *("save", "save_size", "set", "state", "state_size", "status", "status_text", "tensor"),
+    *("tensor_at", "work_init"),
 )
-MACROS = ("ABI", "ALIGN", "API", "GRAPH", "H", "TENSORS")
+MACROS = ("ABI", "ALIGN", "API", "FUNCTIONS", "GRAPH", "H", "KERNELS_H", "TENSORS")
+STATUSES = (
+    *("OK", "NULL", "ALIGNMENT", "STATE", "SIZE", "INDEX", "FILE", "OTHER", "NAME", "ROOM"),
+    "WORK",
+)
 _WORDS = frozenset(
     (
         # C, C23 and C++ keep these words; the rest are macros of common platforms.
@@ -56,13 +62,22 @@ def output_names(function: Function) -> list[str]:
     return found
 
 
+def plain_key(key: object) -> object:
+    """Return a key of a dict of outputs as plain data: a parameter becomes its name."""
+    if type(key) in (type(None), bool, int, str):
+        return key
+    if isinstance(key, tuple):
+        return tuple(plain_key(part) for part in key)
+    return str(getattr(key, "name", None) or key)
+
+
 def _name_outputs(structure: Structure, path: str, found: list[str]) -> None:
     if isinstance(structure, int):
         if re.fullmatch(r"[A-Za-z][A-Za-z0-9_]*", path):
             found[structure] = path
         return
     if isinstance(structure, dict):
-        parts = [(str(k), v) for k, v in structure.items()]
+        parts = [(str(plain_key(k)), v) for k, v in structure.items()]
     else:
         parts = [(str(i), v) for i, v in enumerate(structure)] if path else []
     for key, part in parts:
@@ -124,7 +139,7 @@ class Module:
         self.faces = self._faces()
 
     def _faces(self) -> list[Face]:
-        taken = {*FACE, *MACROS, *(f"{f}_work_size" for f in FACE)}
+        taken = {*FACE, *MACROS, *STATUSES, *(f"{f}_work_size" for f in FACE)}
         made = []
         for number, (f, p) in enumerate(zip(self.program.functions, self.plan.plans, strict=True)):
             name = f.name

@@ -12,7 +12,7 @@ from graphc import dims
 from graphc.dims import Dim, Shape
 from graphc.ir import Structure
 from graphc_c.export_c import filled
-from graphc_c.export_names import Face, Module
+from graphc_c.export_names import Face, Module, plain_key
 
 _TABLES = re.compile(r"# --- tables.*?# --- end of tables\n", re.DOTALL)
 
@@ -91,4 +91,5 @@ def _structure(structure: Structure) -> str:
 
 
 def _key(key: object) -> str:
-    return _text(key) if isinstance(key, str) else repr(key)
+    plain = plain_key(key)
+    return _text(plain) if isinstance(plain, str) else repr(plain)

@@ -1,7 +1,8 @@
 """The NumPy back end: programs become readable Python sources that import NumPy only.
 
 `emit` writes a module, with an emitter an op in `table`; `build` runs it. Functions that the
-source calls stand in `runtime` and are copied into it.
+source calls stand in `runtime` and are copied into it. `export` puts the same text into a
+standalone module, between `tables` of what it takes and the face that stands in `standalone`.
 """
 
 from __future__ import annotations

@@ -15,7 +15,7 @@ import numpy.typing as npt
 
 from graphc import dims
 from graphc.backend import Case, Options
-from graphc.errors import IndexRangeError, InternalError, SizeError, UnsupportedError
+from graphc.errors import IndexRangeError, InternalError, SizeError
 from graphc.ir import Function, Program
 from graphc_numpy.emit import Source, emit
 from graphc_numpy.names import identifier
@@ -72,14 +72,13 @@ class NumpyExecutable:
         self._state[state] = np.array(array, self._state[state].dtype, order="C")
 
     def export(self, folder: Path, cases: Sequence[Case]) -> None:
-        """Refuse: there is no standalone form yet.
+        """Write a standalone module that needs NumPy alone, with the states of now.
 
-        Errors: UnsupportedError
+        Errors: UnsupportedError for outputs under keys that are no plain values
         """
-        raise UnsupportedError(
-            "the NumPy back end does not write standalone modules in this version",
-            hint="save() writes the weights; report['source'] holds the Python source",
-        )
+        from graphc_numpy import export  # which a compile does without
+
+        export.write(folder, self._program, self._source, self._state, cases)
 
     @property
     def report(self) -> Mapping[str, object]:

@@ -18,12 +18,14 @@ import numpy.typing as npt
 from graphc import ir
 from graphc.ir import Function, Node, Program
 from graphc.ops.scalar import Argument
-from graphc_numpy import comments, library
+from graphc_numpy import comments, library, standalone
 from graphc_numpy.body import Body
 from graphc_numpy.expression import array_text
 from graphc_numpy.names import Names, comment, quoted
 from graphc_numpy.table import TABLE
 
+# What an exported module's other half calls its own; a function of such a name gets another.
+_FACE = tuple(name for name in vars(standalone) if not name.startswith("_"))
 BOUND = ("input", "parameter", "state")  # leaves that a function gets, and does not compute
 _WRITTEN_OUT = 64  # elements of a constant; larger ones are handed in beside the source
 _FREEING = 200  # statements from which on arrays are let go after their last use
@@ -48,12 +50,14 @@ class Source:
 
     Attributes:
         text: the source.
+        body: what stands in it behind the imports, whoever hands in ``constants``.
         entries: the functions by their names in the program.
         constants: large arrays, which the module reads as ``constants[i]``.
         used: the runtime functions that it calls.
     """
 
     text: str = ""
+    body: str = ""
     entries: dict[str, Entry] = field(default_factory=dict)
     constants: list[npt.NDArray[np.generic]] = field(default_factory=list)
     used: set[str] = field(default_factory=set)
@@ -75,18 +79,19 @@ class Source:
 
     def finish(self, head: str, functions: Sequence[str]) -> None:
         """Put the module together."""
+        parts = [*library.texts(self.used), *functions]
+        self.body = "\n\n\n".join(["\n".join(self._lines), *parts] if self._lines else parts)
         top = f"{head}\n\nimport numpy as np"
         if self.constants:
             top += "\n\n# `constants` is handed in: the arrays of more than 64 elements."
-        if self._lines:
-            top += "\n\n" + "\n".join(self._lines)
-        self.text = "\n\n\n".join([top, *library.texts(self.used), *functions]) + "\n"
+        gap = "\n\n" if self._lines else "\n\n\n"
+        self.text = f"{top}{gap}{self.body}\n"
 
 
 def emit(program: Program) -> Source:
     """Return a program as Python source."""
     source = Source()
-    names = Names((*library.NAMES, "constants"))
+    names = Names((*library.NAMES, *_FACE, "constants"))
     entries = [names.fresh(f.name) for f in program.functions]
     functions = [
         _function(function, name, Names((*library.NAMES, "constants", *entries)), source)

@@ -24,7 +24,7 @@ import pytest
 import graphc_numpy
 from graphc import dims, ir
 from graphc.backend import Options
-from graphc.errors import IndexRangeError, SizeError, UnsupportedError
+from graphc.errors import IndexRangeError, SizeError
 from graphc.ir import Function, Node, Program
 from graphc.ops import elementwise, indexing, leaf, linear, matmul, reduce, scalar
 from graphc.passes import pipeline
@@ -422,15 +422,6 @@ def test_arrays_that_no_memory_holds_are_a_size_error() -> None:
         assert first.startswith("f: the arrays do not fit into memory: ")
         assert (place, row) == ("  at model.py:3", f"  N   {size}")
         assert hint == "  try: call it with smaller sizes"
-
-
-def test_export_says_what_else_would_do(tmp_path: Path) -> None:
-    with pytest.raises(UnsupportedError) as caught:
-        build(dense()).export(tmp_path)
-    assert str(caught.value) == (
-        "the NumPy back end does not write standalone modules in this version\n"
-        "  try: save() writes the weights; report['source'] holds the Python source"
-    )
 
 
 def test_missing_names_ops_without_an_emitter() -> None:

@@ -19,7 +19,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("passes",),
     ("dsl",),
     ("analysis", "render", "backend"),
-    ("arguments", "weights", "data", "module", "compiler"),
+    ("arguments", "weights", "data", "slopes", "recording", "module", "compiler"),
     ("check", "views"),
     ("cli", "__init__"),
 )

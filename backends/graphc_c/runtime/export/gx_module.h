@@ -5,7 +5,8 @@
  *
  * A state block is a tag, then for each tensor which of its copies is current,
  * a place that loading uses, and two pointers that a call uses; then the
- * copies. It may be moved by memcpy between calls.
+ * copies. It may be moved by memcpy between calls. Work begins with a tag and
+ * its size, so that too little of it is noticed.
  */
 #ifndef GX_MODULE_H
 #define GX_MODULE_H
@@ -30,7 +31,8 @@ enum {
   GX_FILE = 6,      /* no safetensors file, or a damaged one */
   GX_OTHER = 7,     /* weights of another program */
   GX_NAME = 8,      /* no tensor of that number */
-  GX_ROOM = 9       /* a buffer of another size than is needed */
+  GX_ROOM = 9,      /* a buffer of another size than is needed */
+  GX_WORK = 10      /* work that was not prepared, or too little of it */
 };
 
 enum { GX_ALIGN = 64 };
@@ -55,9 +57,19 @@ typedef struct {
   const char *metadata; /* the beginning of a weights file's header */
 } gx_program;
 
+/* One size, input or output of a function. */
+typedef struct {
+  const char *name, *dtype;
+  const int64_t *shape; /* -1 where an extent depends on sizes */
+  int64_t rank;
+} gx_argument;
+
 /* One function of the program. */
 typedef struct {
+  const char *name;
+  const gx_argument *places; /* sizes, inputs, outputs, as a call passes them */
   int64_t sizes, arguments, results, buffers;
+  void (*shape)(const int64_t *dims, int64_t place, int64_t *extents);
   int (*fits)(const int64_t *dims);
   int64_t (*place)(const int64_t *dims, int64_t *bytes, int64_t *offsets,
                    int32_t *order);
@@ -168,11 +180,40 @@ static inline int gx_set(const gx_program *p, char *block, int64_t i,
   return status;
 }
 
+enum { GX_WORK_HEAD = GX_ALIGN }; /* bytes: a tag and the size of the block */
+
+static inline uint64_t gx_work_tag(const gx_program *p) {
+  return p->tag ^ UINT64_C(0x6B726F77); /* "work" */
+}
+
+/* Make a block ready to be the work of calls. */
+static inline int gx_work_init(const gx_program *p, void *work, size_t bytes) {
+  uint64_t head[2] = {gx_work_tag(p), bytes};
+  if (work == NULL) {
+    return GX_NULL;
+  }
+  if ((uintptr_t)work % GX_ALIGN != 0) {
+    return GX_ALIGNMENT;
+  }
+  if (bytes < GX_WORK_HEAD) {
+    return GX_WORK;
+  }
+  memcpy(work, head, sizeof head);
+  return GX_OK;
+}
+
+/* What a prepared block has room for; 0 if it was not prepared. */
+static inline uint64_t gx_work_room(const gx_program *p, const void *work) {
+  uint64_t head[2];
+  memcpy(head, work, sizeof head);
+  return head[0] == gx_work_tag(p) ? head[1] : 0;
+}
+
 /* Bytes of work, given tables of f->buffers elements; 0 if sizes do not fit. */
 static inline size_t gx_work_bytes(const gx_function *f, const int64_t *dims,
                                    int64_t *bytes, int64_t *offsets,
                                    int32_t *order) {
-  int64_t total, tables = GX_TABLE_BYTES(f->buffers);
+  int64_t total, tables = GX_WORK_HEAD + GX_TABLE_BYTES(f->buffers);
   if (!f->fits(dims)) {
     return 0;
   }
@@ -180,7 +221,7 @@ static inline size_t gx_work_bytes(const gx_function *f, const int64_t *dims,
   if (total < 0 || total > INT64_MAX - tables - GX_ALIGN) {
     return 0;
   }
-  total += tables > 0 ? tables : GX_ALIGN;
+  total = GX_ROUNDED(total + tables);
   return (uint64_t)total > SIZE_MAX ? 0 : (size_t)total;
 }
 
@@ -209,7 +250,11 @@ static inline int gx_check_call(const gx_program *p, const gx_function *f,
       return GX_NULL;
     }
   }
-  return f->fits(dims) ? GX_OK : GX_SIZE;
+  if (!f->fits(dims)) {
+    return GX_SIZE;
+  }
+  uint64_t least = GX_WORK_HEAD + (uint64_t)GX_TABLE_BYTES(f->buffers);
+  return gx_work_room(p, work) < least ? GX_WORK : GX_OK;
 }
 
 /* Run a function: 0 or a status; states change only with 0. */
@@ -221,10 +266,16 @@ static inline int gx_run(const gx_program *p, const gx_function *f,
   if (status != GX_OK) {
     return status;
   }
-  int64_t *offsets = (int64_t *)(void *)work, *bytes = offsets + f->buffers;
+  int64_t *offsets = (int64_t *)(void *)(work + GX_WORK_HEAD);
+  int64_t *bytes = offsets + f->buffers;
   int32_t *order = (int32_t *)(void *)(bytes + f->buffers);
-  if (f->place(dims, bytes, offsets, order) < 0) {
+  char *arena = work + GX_WORK_HEAD + GX_TABLE_BYTES(f->buffers);
+  int64_t total = f->place(dims, bytes, offsets, order);
+  if (total < 0) {
     return GX_SIZE;
+  }
+  if ((uint64_t)total > gx_work_room(p, work) - (uint64_t)(arena - work)) {
+    return GX_WORK;
   }
   int64_t *current = gx_current(p, block);
   void **states = gx_pointers(p, block), **next = states + p->count;
@@ -232,11 +283,8 @@ static inline int gx_run(const gx_program *p, const gx_function *f,
     states[i] = gx_copy(p, block, i, current[i]);
     next[i] = gx_copy(p, block, i, 1 - current[i]);
   }
-  gx_call c = {dims,      work + GX_TABLE_BYTES(f->buffers),
-               offsets,   arguments,
-               results,   constants,
-               states,    next,
-               0};
+  gx_call c = {dims,    arena,     offsets, arguments, results,
+               constants, states, next,    0};
   if (f->call(&c) != 0) {
     return GX_INDEX;
   }
@@ -246,6 +294,23 @@ static inline int gx_run(const gx_program *p, const gx_function *f,
       current[i] = states[i] == (void *)gx_copy(p, block, i, 1);
     }
   }
+  return GX_OK;
+}
+
+/* The extents of one size, input or output of a function at given sizes. */
+static inline int gx_shape(const gx_function *f, const int64_t *dims,
+                           int64_t place, int64_t *shape) {
+  if (place < 0 || place >= f->sizes + f->arguments + f->results) {
+    return GX_NAME;
+  }
+  if ((dims == NULL && f->sizes > 0) ||
+      (shape == NULL && f->places[place].rank > 0)) {
+    return GX_NULL;
+  }
+  if (!f->fits(dims)) {
+    return GX_SIZE;
+  }
+  f->shape(dims, place, shape);
   return GX_OK;
 }
 
@@ -261,6 +326,7 @@ static inline const char *gx_status_text(int status) {
       "these are weights of another program",
       "there is no tensor of that number",
       "the buffer has another size than is needed",
+      "the work was not prepared, or is too small for this call",
   };
   int known = status >= 0 && status < (int)(sizeof texts / sizeof *texts);
   return known ? texts[status] : "unknown status";

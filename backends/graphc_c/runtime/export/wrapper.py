@@ -82,6 +82,7 @@ class Module:
             if not needed:
                 self._check(_SIZE_STATUS)
             held, work = _aligned(needed)
+            self._check(self._face("work_init")(work, needed))
             results = [
                 np.empty([_extent(d, sizes) for d in shape], dtype)
                 for dtype, shape in table["outputs"]
@@ -150,6 +151,7 @@ def _loaded(path: Path | None) -> ctypes.CDLL:
         "state_size": (size, ()),
         "save_size": (size, ()),
         "init": (number, (pointer, ctypes.c_uint64)),
+        "work_init": (number, (pointer, size)),
         "load": (number, (pointer, ctypes.c_char_p, size)),
         "save": (number, (pointer, pointer, size)),
         "get": (number, (pointer, number, pointer, size)),
