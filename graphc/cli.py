@@ -66,7 +66,12 @@ def _parser() -> argparse.ArgumentParser:
     made = command("draw", _draw, "draw a function of a program")
     made.add_argument("-o", "--output", metavar="F", help=".svg, .png, .dot or .txt", required=True)
     made.add_argument("--function", metavar="F")
-    made.add_argument("--view", metavar="V", default="graph", help="graph, gradient or chain")
+    made.add_argument(
+        "--view", metavar="V", default="graph", help="graph, gradient, chain or unrolled"
+    )
+    made.add_argument(
+        "--size", metavar="NAME=N", action="append", default=[], help="unrolled, e.g.: T=5"
+    )
     made.add_argument("--wrt", metavar="P", help="a parameter's name or a glob")
     made = command("explain", _explain, "derive one gradient, step by step")
     made.add_argument("--wrt", metavar="P", required=True)
@@ -144,8 +149,16 @@ def _draw(file: _File, options: argparse.Namespace) -> None:
     from graphc import views
 
     chosen = file.chosen(options.function)
-    views.draw(chosen, options.view, wrt=options.wrt).save(options.output)
+    sizes = dict(map(_size, options.size))
+    views.draw(chosen, options.view, wrt=options.wrt, **sizes).save(options.output)
     print(options.output)
+
+
+def _size(text: str) -> tuple[str, int]:
+    name, sign, number = text.partition("=")
+    if not name or not sign or not number.isdecimal():
+        raise CallError(f"--size takes NAME=N, such as T=5, not {text!r:.60}")
+    return name, int(number)
 
 
 def _explain(file: _File, options: argparse.Namespace) -> None:

@@ -14,11 +14,21 @@ from graphc.passes import rewrite
 def trim(program: Program) -> Program:
     """Drop from each loop the results that nobody reads, and what only they needed.
 
-    Promises: each stacked or summed result is read; each carry, sequence and captured value is
-        needed for one that is.
+    Promises: in each function, each stacked or summed result is read; each carry, sequence and
+        captured value is needed for one that is. What a gradient keeps of a loop, a function that
+        asks for no gradient does not.
     Keeps:    the value of every result that is read.
     """
-    return rewrite.mapped(program, _trimmed(program.roots))
+    return rewrite.per_function(program, _in_function)
+
+
+def _in_function(function: ir.Function) -> ir.Function:
+    mapping = _trimmed((*function.inputs, *function.roots))
+    return replace(
+        function,
+        outputs=tuple(mapping[n] for n in function.outputs),
+        updates=tuple((state, mapping[n]) for state, n in function.updates),
+    )
 
 
 def _trimmed(roots: Iterable[Node]) -> dict[Node, Node]:

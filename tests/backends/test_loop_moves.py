@@ -9,7 +9,7 @@ import pytest
 
 import graphc as gx
 from graphc import ir, printer, verify
-from graphc.ops import indexing, matmul
+from graphc.ops import indexing, matmul, scan
 from graphc.passes import hoist, lookups, pipeline
 
 V, D, H = 5, 3, 4
@@ -146,3 +146,21 @@ def test_an_embedding_by_take_is_the_product_with_one_hot_rows(inside: bool, bac
     a, b, da, db = gx.compile(declared, backend, exact=True).run(at)
     np.testing.assert_allclose(a, b, rtol=1e-12)
     np.testing.assert_allclose(da, db, rtol=1e-12, atol=1e-14)
+
+
+def test_a_function_without_gradients_keeps_nothing_for_them() -> None:
+    xs = features()
+    _, hs = gx.nn.LSTM(H, name="l1")(xs)
+    loss = gx.square(hs).sum()
+    made = pipeline.canonical(
+        gx.Program(
+            "net",
+            read=gx.function([xs], hs),
+            train=gx.function([xs], loss, updates=gx.sgd(loss, lr=0.1)),
+        ).ir
+    )
+    read, train = (
+        [n for n in ir.topological(f.roots) if n.op is scan.SCAN] for f in made.functions
+    )
+    assert [scan.walk_of(n.attrs).stacked for n in read] == [1]
+    assert scan.walk_of(train[0].attrs).stacked > 1
