@@ -149,7 +149,7 @@ def _draw(file: _File, options: argparse.Namespace) -> None:
     from graphc import views
 
     chosen = file.chosen(options.function)
-    sizes = dict(map(_size, options.size))
+    sizes: dict[str, Any] = dict(map(_size, options.size))
     views.draw(chosen, options.view, wrt=options.wrt, **sizes).save(options.output)
     print(options.output)
 

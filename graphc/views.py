@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from graphc.render.derivation import Derivation
     from graphc.render.diagram import Diagram
 
-VIEWS = ("graph", "gradient", "chain")
+VIEWS = ("graph", "gradient", "chain", "unrolled")
 
 
 @public
@@ -37,24 +37,35 @@ def draw(
     wrt: Any = None,
     at: Mapping[Any, Any] | None = None,
     title: str | None = None,
+    **sizes: int,
 ) -> Diagram:
     """Return the picture of a tensor, a nest of them, or a program's functions.
 
     Args:
         what: a tensor, a nest of tensors, a `Program` (its first function, or for gradients its
             loss) or one of its functions.
-        view: ``"graph"``, ``"gradient"`` for forward and backward together, or ``"chain"`` for the
-            chain rule from the loss back to one tensor.
+        view: ``"graph"``, ``"gradient"`` for forward and backward together, ``"chain"`` for the
+            chain rule from the loss back to one tensor, or ``"unrolled"`` for the steps of loops
+            side by side.
         wrt: for gradients: parameters or tensors (all parameters by default); for a chain: one.
         at: arrays by name or tensor; the picture then shows numbers.
         title: a line above the picture.
+        sizes: sizes of named dimensions, for the unrolled view: ``T=5``. What neither they nor
+            ``at`` say is drawn with 3 steps, and the title says so.
 
-    Errors: CallError for an unknown view, GradientError, RenderError
+    Errors: CallError for an unknown view or size, GradientError, RenderError
     """
     from graphc.render import chain_picture, diagram
 
     if view not in VIEWS:
-        raise CallError(f"there is no view {view!r}", hint="one of " + ", ".join(VIEWS))
+        raise CallError(f"there is no view {view!r:.60}", hint="one of " + ", ".join(VIEWS))
+    if sizes and view != "unrolled":
+        raise CallError(
+            f"draw: the view {view!r} has no sizes: {', '.join(sizes):.60}",
+            hint='view="unrolled"',
+        )
+    if view == "unrolled":
+        return _unrolled(_outputs(what), at, title, sizes)
     if view == "chain":
         return chain_picture.diagram(chain(what, wrt, at=at), title)
     if view == "gradient":
@@ -67,6 +78,29 @@ def draw(
     outputs = _outputs(what)
     nodes = {name: t.node for name, t in outputs.items()}
     return diagram.diagram(nodes, title=title, values=_values(outputs, at))
+
+
+def _unrolled(
+    outputs: Mapping[str, Tensor],
+    at: Mapping[Any, Any] | None,
+    title: str | None,
+    sizes: Mapping[str, Any],
+) -> Diagram:
+    from graphc.render import diagram, loops
+    from graphc.render import sizes as dimensions
+
+    nodes = {name: t.node for name, t in outputs.items()}
+    known = dimensions.checked(nodes.values(), sizes)
+    arrays = {(k.name if isinstance(k, Tensor) else k): v for k, v in (at or {}).items()}
+    seen = dimensions.seen(nodes.values(), arrays)
+    found, chosen = dimensions.bound(nodes, {**seen, **known})
+    values = _values({name: Tensor(n) for name, n in found.items()}, None if at is None else arrays)
+    if at is not None:
+        stacks = loops.stacks(found.values())
+        numbers = evaluate([Tensor(n) for n in stacks.values()], arrays, training=True)
+        values = {**(values or {}), **dict(zip(stacks, numbers, strict=True))}
+    said = dimensions.title_of({**seen, **known}, chosen) if title is None else title
+    return diagram.unrolled_diagram(found, title=said, values=values)
 
 
 @public

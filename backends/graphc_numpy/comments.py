@@ -27,6 +27,7 @@ def rendered(lines: Sequence[Line], *, freeing: bool, kept: Iterable[str]) -> li
     last = _last_uses(lines, kept) if freeing else {}
     found: list[str] = []
     scope: tuple[str, ...] | None = None
+    dead: list[str] = []
     place = 0
     for _, group in groupby(lines, key=lambda line: (*heading(line.node), line.node.note.name)):
         members = list(group)
@@ -34,12 +35,12 @@ def rendered(lines: Sequence[Line], *, freeing: bool, kept: Iterable[str]) -> li
             scope = members[0].node.note.scope
             found.append("")
         found.append(_heading(members))
-        dead: list[str] = []
         for line in members:
             found.append(line.text)
             dead += last.get(place, ())
             place += 1
-            if dead and (len(dead) >= _TOGETHER or line is members[-1]):
+            is_inside = place < len(lines) and lines[place].text.startswith(" ")  # of a loop
+            if dead and not is_inside and (len(dead) >= _TOGETHER or line is members[-1]):
                 found.append("del " + ", ".join(dead))
                 dead = []
     return found

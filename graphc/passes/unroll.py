@@ -65,9 +65,14 @@ def _at_step(made: Node, note: Note, place: tuple[int, ...]) -> Node:
 
 
 def _called_as(note: Note, found: Node, place: tuple[int, ...]) -> Node:
-    """Return what a result became under the name that the user gave the result, if any."""
-    if not note.name or not found.inputs:
+    """Return what a result became under the name that the user gave the result, if any.
+
+    A step that has a name of its own keeps it: the result is then a reshape that changes nothing.
+    """
+    if not note.name:
         return found
+    if found.note.name or not found.inputs:
+        found = ir.apply(linear.RESHAPE, (found,), {"shape": found.shape})
     return _at_step(ir.renoted(found, note), note, place)
 
 
@@ -90,9 +95,7 @@ def _copies(node: Node, inputs: tuple[Node, ...], outer: tuple[int, ...]) -> lis
             carries = [phase.stop_gradient(c) for c in carries]
         steps = [_at(x, t) for x in given.sequences]
         values = [*carries, *steps, *given.captured, leaf.constant(t, "int64")]
-        became = unrolled(
-            body.outputs, dict(zip(body.inputs, values, strict=True)), (*outer, t)
-        )
+        became = unrolled(body.outputs, dict(zip(body.inputs, values, strict=True)), (*outer, t))
         outputs = [became[n] for n in body.outputs]
         carries = outputs[: walk.carries]
         stacked[t] = outputs[walk.carries : walk.carries + walk.stacked]

@@ -1,7 +1,7 @@
 """Diagrams of graphs: the forward picture, and forward and backward together.
 
 Knows how a diagram is asked for, shown and saved; what it shows stands in `forward` and
-`backward`, how it looks in `dot`.
+`gradients`, how it looks in `dot`.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from graphc.ir import Node
-from graphc.render import backward, dot, engine, files, forward, sketch
+from graphc.render import dot, engine, files, forward, gradients, sketch, unrolled
 from graphc.render.forward import Values
 from graphc.render.sketch import Sketch
 
@@ -93,7 +93,20 @@ def gradient_diagram(
         values: arrays of nodes, whose numbers are shown.
         collapse: how many scopes deep the picture is open; by default as deep as it stays legible.
     """
-    return Diagram(backward.sketch(loss, grads, title or "", values or {}, collapse))
+    return Diagram(gradients.sketch(loss, grads, title or "", values or {}, collapse))
+
+
+def unrolled_diagram(
+    outputs: Mapping[str, Node], *, title: str | None = None, values: Values | None = None
+) -> Diagram:
+    """Return the picture of some outputs with their loops unrolled, time from left to right.
+
+    Args:
+        outputs: nodes by name; the lengths of their loops are numbers.
+        title: a line over the picture.
+        values: arrays of nodes, whose numbers are shown.
+    """
+    return Diagram(unrolled.sketch(outputs, title or "", values or {}))
 
 
 def _numbered(outputs: Sequence[Node]) -> dict[str, Node]:

@@ -1,64 +1,33 @@
 """A sketch as DOT: shapes, colours, labels, clusters.
 
-The one file that knows how a picture looks. Every text of a user is escaped here: in labels,
+The one file that knows DOT. Every text of a user is escaped here: in labels,
 which are HTML-like, and in tips, which are quoted strings.
 """
 
 from __future__ import annotations
 
 import html
+import itertools
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 import graphviz
 
 from graphc.render import words
-from graphc.render.sketch import Arrow, Box, Sketch
+from graphc.render.looks import ARROWS, FONT, GREY, INK, LOOKS, LOOP, NUMBERS, TINTS, Look
+from graphc.render.sketch import SEPARATOR, Arrow, Block, Box, Sketch
 
-_FONT = "Helvetica"
-_INK, _GREY = "#1f2933", "#5f6b7a"
 _DEEPEST = 5  # clusters inside one another; deeper scopes share the innermost
 _LINE = 38  # characters of a line of words
 _LINES = 6
 _NUMBERS = 80  # characters of a line of small print
 _SPINE = "8"  # how much straighter arrows from op to op are than those from leaves
-_SPINE_KINDS = ("op", "group", "gradient")
-_ROUND = "rounded,filled"
-
-
-@dataclass(frozen=True, slots=True)
-class Look:
-    """How a kind of box looks: its form says the same as its colour.
-
-    Colours are of Okabe and Ito's set, lightened, which colour-blind readers tell apart.
-    """
-
-    fill: str
-    line: str
-    shape: str = "box"
-    style: str = _ROUND
-    word: str = ""
-
-
-LOOKS = {
-    "input": Look("#d9ebf9", "#0072b2", "ellipse", "filled", "input"),
-    "parameter": Look("#fdecc8", "#b97900", "box", "filled", "parameter"),
-    "state": Look("#d6efe6", "#00795a", "cylinder", "filled", "state"),
-    "constant": Look("#eceff2", "#8a94a0", "note", "filled", "constant"),
-    "op": Look("#ffffff", "#4b5563", word="operation"),
-    "output": Look("#f3e1ed", "#9c3f76", word="output"),
-    "gradient": Look("#fbe0d3", "#c04a00", "box", _ROUND, "gradient"),
-    "group": Look("#e5e8ec", "#4b5563", "box3d", "filled", "block"),
-    "factor": Look("#fbe0d3", "#c04a00", word="factor"),
-    "reused": Look("#f7c9b0", "#c04a00", word="factor, re-used by other chains"),
-}
-
-_ARROWS = {
-    "forward": {"color": "#4b5563"},
-    "backward": {"color": "#c04a00", "dir": "back", "penwidth": "1.2"},
-    "factor": {"color": "#c04a00", "dir": "back"},
-    "reused": {"color": "#c04a00", "dir": "back"},
-    "read": {"color": "#9aa5b1", "style": "dashed", "constraint": "false", "arrowsize": "0.5"},
+_COLUMN = "20"  # the same, inside one step of an unrolled loop
+_SPINE_KINDS = ("op", "group", "gradient", "carry")
+_NOTES = {
+    "read": "dashed: kept for the backward pass",
+    "loop": "dashed: to the next step",
+    "border": "dashed: no gradient passes",
 }
 
 
@@ -67,18 +36,19 @@ class _Block:
     """The boxes directly in a scope, and the scopes inside it."""
 
     boxes: list[Box] = field(default_factory=list)
-    inner: dict[str, _Block] = field(default_factory=dict)
+    inner: dict[str | Block, _Block] = field(default_factory=dict)
 
 
 def text(sketch: Sketch) -> str:
     """Return the DOT of a sketch; equal sketches give equal text."""
     graph = graphviz.Digraph("graphc")
     graph.attr("graph", **_graph_look(sketch))
-    graph.attr("node", fontname=_FONT, fontsize="11", fontcolor=_INK, penwidth="1.1")
+    graph.attr("node", fontname=FONT, fontsize="11", fontcolor=INK, penwidth="1.1")
     graph.attr("node", margin="0.12,0.06", height="0.3", width="0.3")
-    graph.attr("edge", fontname=_FONT, fontsize="9", fontcolor=_GREY, arrowsize="0.65")
+    graph.attr("edge", fontname=FONT, fontsize="9", fontcolor=GREY, arrowsize="0.65")
     _add_block(graph, _blocks(sketch), "")
     _add_pairs(graph, sketch)
+    _add_rows(graph, sketch)
     boxes = {box.key: box for box in sketch.boxes}
     for arrow in sketch.arrows:
         _add_arrow(graph, arrow, boxes)
@@ -100,9 +70,9 @@ def _graph_look(sketch: Sketch) -> dict[str, str]:
         "rankdir": "TB",
         "newrank": "true",
         "bgcolor": "white",
-        "fontname": _FONT,
+        "fontname": FONT,
         "fontsize": "13",
-        "fontcolor": _INK,
+        "fontcolor": INK,
         "labelloc": "t",
         "nodesep": "0.28",
         "ranksep": "0.34",
@@ -114,10 +84,11 @@ def _graph_look(sketch: Sketch) -> dict[str, str]:
 def _caption(sketch: Sketch) -> str:
     """Return the title over a legend of the kinds that occur."""
     kinds = {_kind(box) for box in sketch.boxes} | {arrow.kind for arrow in sketch.arrows}
-    cells = [
-        f'<td border="1" color="{look.line}" bgcolor="{look.fill}">'
-        f'<font point-size="9">{look.word}</font></td>'
-        for kind, look in LOOKS.items()
+    tinted = {_kind(box) for box in sketch.boxes if box.tint is not None}
+    cells = [_cell(kind, look, kind in tinted) for kind, look in LOOKS.items() if kind in kinds]
+    cells += [
+        f'<td border="0"><font point-size="9" color="{ARROWS[kind]["color"]}">{note}</font></td>'
+        for kind, note in _NOTES.items()
         if kind in kinds
     ]
     title = f"<b>{escaped(words.shortened(sketch.title, 80))}</b>" if sketch.title else ""
@@ -132,14 +103,27 @@ def _caption(sketch: Sketch) -> str:
     )
 
 
+def _cell(kind: str, look: Look, is_tinted: bool) -> str:
+    word = f"{look.word}, coloured as what it is of" if is_tinted and kind == "gradient" else ""
+    fill = "#ffffff" if is_tinted else look.fill
+    return (
+        f'<td border="1" color="{look.line}" bgcolor="{fill}">'
+        f'<font point-size="9">{word or look.word}</font></td>'
+    )
+
+
 def _blocks(sketch: Sketch) -> _Block:
     root = _Block()
     for box in sketch.boxes:
         block = root
-        for word in box.scope[:_DEEPEST]:
+        for word in itertools.takewhile(_is_drawn, box.scope[:_DEEPEST]):
             block = block.inner.setdefault(word, _Block())
         block.boxes.append(box)
     return root
+
+
+def _is_drawn(word: str | Block) -> bool:
+    return isinstance(word, str) or word.form != "hidden"
 
 
 def _add_block(graph: graphviz.Digraph, block: _Block, path: str) -> None:
@@ -148,17 +132,57 @@ def _add_block(graph: graphviz.Digraph, block: _Block, path: str) -> None:
     for number, (word, inner) in enumerate(block.inner.items()):
         name = f"{path}{number}_"
         with graph.subgraph(name=f"cluster_{name}") as cluster:
-            cluster.attr(
-                label=f"<{escaped(words.shortened(word))}>",
-                style=_ROUND,
-                color="#b8c2cc",
-                fillcolor="#f7f9fb" if path.count("_") % 2 == 0 else "#eef2f6",
-                fontsize="10",
-                fontcolor=_GREY,
-                labeljust="r",
-                margin="10",
-            )
+            cluster.attr(**_cluster_look(word, path.count("_")))
             _add_block(cluster, inner, name)
+            if isinstance(word, Block) and word.form == "titled":
+                _add_title(cluster, word, name, inner.boxes)
+
+
+def _add_title(cluster: graphviz.Digraph, word: Block, name: str, boxes: list[Box]) -> None:
+    """Add what a loop is called as a node beside its carries: arrows avoid nodes, not labels."""
+    key = f"title_{name}"
+    with cluster.subgraph() as row:
+        row.attr(rank="same")
+        row.node(key, **_title_look(word.title, word.words))
+        ends = [box.key for box in boxes if box.is_entry]
+        for end in ends:
+            row.node(end)
+        if ends:
+            row.edge(key, ends[0], style="invis")
+    if boxes and not ends:
+        cluster.edge(key, boxes[0].key, style="invis")
+
+
+def _title_look(title: str, more: str) -> dict[str, str]:
+    lines = [f"<b>{escaped(words.shortened(title))}</b>"]
+    lines += [_small(line, LOOP) for line in more.split(SEPARATOR)] if more else []
+    end = '<br align="left"/>' if len(lines) > 1 else ""
+    label = "".join(line + end for line in lines)
+    return {"label": f"<{label}>", "shape": "plain", "fontcolor": LOOP, "fontsize": "10"}
+
+
+def _cluster_look(word: str | Block, depth: int) -> dict[str, str]:
+    fill = "#f7f9fb" if depth % 2 == 0 else "#eef2f6"
+    look = {"style": "rounded,filled", "fillcolor": fill, "fontsize": "10", "margin": "10"}
+    if isinstance(word, str):
+        label = escaped(words.shortened(word))
+        return look | {
+            "label": f"<{label}>",
+            "color": "#b8c2cc",
+            "fontcolor": GREY,
+            "labeljust": "r",
+        }
+    return look | {
+        "label": "",  # its title is a node, see `_add_title`
+        "tooltip": _quoted(str(word)),
+        "color": LOOP,
+        "penwidth": "1.4",
+        "margin": "40",  # labels of arrows back stand out of the column of boxes
+    }
+
+
+def _quoted(text: str) -> str:
+    return str(graphviz.escape(words.shortened(text, 400)))
 
 
 def _add_pairs(graph: graphviz.Digraph, sketch: Sketch) -> None:
@@ -169,13 +193,27 @@ def _add_pairs(graph: graphviz.Digraph, sketch: Sketch) -> None:
                 row.edge(box.partner, box.key, style="invis")
 
 
+def _add_rows(graph: graphviz.Digraph, sketch: Sketch) -> None:
+    for keys in sketch.rows:
+        with graph.subgraph() as row:
+            row.attr(rank="same")
+            for left, right in itertools.pairwise(keys):
+                row.edge(left, right, style="invis")
+    for upper, lower in sketch.columns:
+        graph.edge(upper, lower, style="invis", weight=_COLUMN)
+
+
 def _add_box(graph: graphviz.Digraph, box: Box) -> None:
+    if box.kind == "title":
+        fill = {} if box.tint is None else {"style": "filled", "color": _fill(box, "")}
+        graph.node(box.key, **_title_look(box.title, box.words), **fill)
+        return
     look = LOOKS[_kind(box)]
     is_sign = box.kind == "op" and box.words in ("+", "−", "×", "÷") and not box.title
     attributes = {
         "shape": look.shape,
         "style": look.style,
-        "fillcolor": look.fill,
+        "fillcolor": _fill(box, look.fill),
         "color": look.line,
     }
     if is_sign:
@@ -183,8 +221,12 @@ def _add_box(graph: graphviz.Digraph, box: Box) -> None:
     if box.is_output:
         attributes |= {"peripheries": "2", "penwidth": "1.4"}
     if box.tip:
-        attributes["tooltip"] = graphviz.escape(words.shortened(box.tip, 400))
+        attributes["tooltip"] = _quoted(box.tip)
     graph.node(box.key, label=f"<{_label(box)}>", **attributes)
+
+
+def _fill(box: Box, usual: str) -> str:
+    return usual if box.tint is None else TINTS[box.tint % len(TINTS)]
 
 
 def _kind(box: Box) -> str:
@@ -198,9 +240,9 @@ def _label(box: Box) -> str:
         lines.append(f"<b>{title}</b>" if box.is_named else f"<i>{title}</i>")
     lines += [escaped(line) for line in wrapped(box.words)]
     if box.shape:
-        lines.append(_small(box.shape, _GREY))
+        lines.append(_small(box.shape, GREY))
     if box.value:
-        lines.append(_small(box.value, "#0b5d8a"))
+        lines.append(_small(box.value, NUMBERS))
     if box.slope:
         lines.append(_small(box.slope, LOOKS["gradient"].line))
     return "<br/>".join(lines)
@@ -224,13 +266,17 @@ def wrapped(text: str) -> list[str]:
 
 
 def _add_arrow(graph: graphviz.Digraph, arrow: Arrow, boxes: Mapping[str, Box]) -> None:
-    look = dict(_ARROWS[arrow.kind])
+    look = dict(ARROWS[arrow.kind])
     # A gradient flows against the arrows of its forward pass, but is laid out along them.
     ends = (arrow.source, arrow.target)
-    upper, lower = (boxes[key] for key in (reversed(ends) if arrow.kind == "backward" else ends))
-    if arrow.kind != "read":
-        if boxes[arrow.source].kind in _SPINE_KINDS:
-            look["weight"] = _SPINE
+    is_upward = arrow.kind == "backward" or arrow.rises
+    if arrow.kind == "loop":
+        is_upward = boxes[arrow.target].kind == "carry"
+    if is_upward:
+        look["dir"] = "back"
+    upper, lower = (boxes[key] for key in (reversed(ends) if is_upward else ends))
+    if "constraint" not in look:
+        look |= _weight(arrow, boxes)
         # Room for the leaves of a block above its first op, so that blocks stand in one column.
         if lower.scope and upper.scope[: len(lower.scope)] != lower.scope:
             look["minlen"] = "2"
@@ -241,16 +287,32 @@ def _add_arrow(graph: graphviz.Digraph, arrow: Arrow, boxes: Mapping[str, Box]) 
     graph.edge(upper.key, lower.key, **look)
 
 
+def _weight(arrow: Arrow, boxes: Mapping[str, Box]) -> dict[str, str]:
+    """Return how straight an arrow is: inside a step most, from one step to the next least."""
+    source, target = boxes[arrow.source], boxes[arrow.target]
+    if arrow.kind in ("loop", "time", "border"):
+        return {"weight": "0"}
+    if arrow.kind == "forward" and _is_in_step(source) != _is_in_step(target):
+        return {"weight": "1"}
+    if arrow.kind == "forward" and _is_in_step(target):
+        return {"weight": _COLUMN}
+    return {"weight": _SPINE} if source.kind in _SPINE_KINDS else {}
+
+
+def _is_in_step(box: Box) -> bool:
+    return any(isinstance(word, Block) and word.form == "hidden" for word in box.scope)
+
+
 def _factor_label(arrow: Arrow) -> str:
     """Return a small box for the way back: the symbol, the rule, the number."""
     look = LOOKS[arrow.kind]
     lines = [f"<b>{escaped(words.shortened(arrow.label))}</b>"]
     lines += [escaped(line) for line in wrapped(arrow.words)]
-    lines += [_small(arrow.value, "#0b5d8a")] if arrow.value else []
+    lines += [_small(arrow.value, NUMBERS)] if arrow.value else []
     lines += [_small("re-used", look.line)] if arrow.kind == "reused" else []
     inside = "<br/>".join(lines)
     return (
         '<table border="0" cellborder="0" cellspacing="4"><tr>'
         f'<td border="1" color="{look.line}" bgcolor="{look.fill}" cellpadding="3">'
-        f'<font color="{_INK}">{inside}</font></td></tr></table>'
+        f'<font color="{INK}">{inside}</font></td></tr></table>'
     )

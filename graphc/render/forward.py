@@ -11,12 +11,12 @@ from collections.abc import Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from graphc import ir
-from graphc.ir import Node, Note
-from graphc.ops import elementwise, leaf, scan
-from graphc.render import formulas, naming, words
+from graphc.ir import Node
+from graphc.ops import elementwise, leaf
+from graphc.render import formulas, loops, naming, words
 from graphc.render.formulas import PRETTY, Term
-from graphc.render.sketch import Arrow, Box, Sketch, without_loops
+from graphc.render.loops import Opened
+from graphc.render.sketch import Arrow, Block, Box, Path, Sketch, without_loops
 
 BUDGET = 300  # boxes that a reader, and the engine, can take
 _LEAF_KINDS = {
@@ -26,10 +26,12 @@ _LEAF_KINDS = {
     leaf.CONSTANT: "constant",
     leaf.SIZE: "constant",
     leaf.IOTA: "constant",
+    loops.CARRY: "carry",
+    loops.STEP: "step",
 }
 
 Values = Mapping[Node, Any]
-Group = tuple[str, ...]
+Group = Path
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,21 +53,33 @@ class Folded:
 
 def sketch(outputs: Mapping[str, Node], title: str, values: Values, collapse: int | None) -> Sketch:
     """Return the forward picture of some outputs."""
-    roots = set(outputs.values())
-    order = ir.topological(outputs.values())
-    names = naming.own_names(order)
-    folded = fold(order, roots, names)
-    scopes = {n: scope_of(n.note) for n in folded.shown}
-    groups = grouping(scopes, roots, collapse)
-    keys = box_keys(folded.shown, groups)
-    names = {**{n: name for name, n in reversed(list(outputs.items()))}, **names}
-    writer = _BoxWriter(folded, keys, names, roots, values, words.usual_dtype(order))
-    boxes = group_boxes(folded.shown, groups, keys)
-    for node in folded.shown:
+    plan = planned(outputs, values)
+    roots = set(plan.outputs.values())
+    groups = grouping({n: plan.opened.paths[n] for n in plan.folded.shown}, roots, collapse)
+    keys = box_keys(plan.folded.shown, groups)
+    boxes = group_boxes(plan.folded.shown, groups, keys)
+    arrows = []
+    for node in plan.folded.shown:
         if node not in groups:
-            boxes[keys[node]] = writer.box(node)
-    arrows = [a for node in folded.shown for a in writer.arrows(node, node in groups)]
-    return Sketch(in_order(boxes, keys, folded.shown), without_loops(arrows), title)
+            boxes[keys[node]] = plan.box(node, keys[node])
+        arrows += [
+            Arrow(keys[source], keys[node], label, kind)
+            for source, label, kind in plan.reads(node, node in groups)
+        ]
+    return Sketch(in_order(boxes, keys, plan.folded.shown), without_loops(arrows), title)
+
+
+def planned(outputs: Mapping[str, Node], values: Values) -> Plan:
+    """Return what a forward picture shows, before boxes are gathered into blocks."""
+    opened = loops.opened(outputs.values())
+    became = {name: opened.became[n] for name, n in outputs.items()}
+    roots = set(became.values())
+    own = {**naming.own_names(opened.order), **opened.names}
+    folded = fold(opened.order, roots | opened.kept, own)
+    names = {**{n: name for name, n in reversed(list(became.items()))}, **own}
+    carried = {opened.became[n]: v for n, v in values.items() if n in opened.became}
+    usual = words.usual_dtype(opened.order)
+    return Plan(opened, folded, became, names, carried, usual)
 
 
 def fold(order: Sequence[Node], roots: set[Node], named: Container[Node]) -> Folded:
@@ -84,7 +98,7 @@ def fold(order: Sequence[Node], roots: set[Node], named: Container[Node]) -> Fol
             stand[node] = node
         elif literal is not None:
             stand[node], numbers[node] = None, literal
-        elif naming.is_passing(node) or node.op is scan.RESULT:
+        elif naming.is_passing(node):
             stand[node] = stand[node.inputs[0]]
             if node.inputs[0] in numbers:
                 numbers[node] = numbers[node.inputs[0]]
@@ -95,13 +109,8 @@ def fold(order: Sequence[Node], roots: set[Node], named: Container[Node]) -> Fol
     return Folded(tuple(shown), stand, numbers, set(drawn))
 
 
-def scope_of(note: Note) -> tuple[str, ...]:
-    """Return the path of blocks that a node stands in, its time step the innermost."""
-    return note.scope if note.step is None else (*note.scope, f"t = {note.step}")
-
-
 def grouping(
-    scopes: Mapping[Node, Group], kept: set[Node], collapse: int | None, budget: int = BUDGET
+    scopes: Mapping[Node, Path], kept: set[Node], collapse: int | None, budget: int = BUDGET
 ) -> dict[Node, Group]:
     """Return the block of each node that does not get a box of its own.
 
@@ -123,7 +132,7 @@ def grouping(
     return _by_stretch(scopes, kept if len(kept) < budget // 2 else set(), budget)
 
 
-def _by_scope(scopes: Mapping[Node, Group], kept: set[Node], depth: int) -> dict[Node, Group]:
+def _by_scope(scopes: Mapping[Node, Path], kept: set[Node], depth: int) -> dict[Node, Group]:
     return {
         node: ("scope", *scope[: depth + 1])
         for node, scope in scopes.items()
@@ -158,14 +167,16 @@ def group_boxes(
 def _group_box(group: Group, key: str, nodes: Sequence[Node]) -> Box:
     counts = Counter(leaf_kind(n) or "operation" for n in nodes)
     parts = [_counted(count, word) for word, count in sorted(counts.items())]
-    scope = group[1:] if group[0] == "scope" else ()
+    scope = group[1:] if str(group[0]).startswith("scope") else ()
+    last = scope[-1] if scope else ""
+    walk = [last.words] if isinstance(last, Block) and last.words else []
     return Box(
         key,
         "group",
-        ", ".join(parts),
+        ", ".join([*walk, *parts]),
         words.type_words(nodes[-1], "float32"),
-        title=scope[-1] if scope else "",
-        name=".".join(scope),
+        title=last.title if isinstance(last, Block) else last,
+        name=".".join(b.title if isinstance(b, Block) else b for b in scope),
         scope=scope[:-1],
     )
 
@@ -175,8 +186,11 @@ def leaf_kind(node: Node) -> str | None:
     return _LEAF_KINDS.get(node.op)
 
 
+_COUNTED = {"carry": "carried value", "step": "sequence"}
+
+
 def _counted(count: int, word: str) -> str:
-    return f"{count:,} {word}" + ("s" if count > 1 else "")
+    return f"{count:,} {_COUNTED.get(word, word)}" + ("s" if count > 1 else "")
 
 
 def in_order(
@@ -188,31 +202,45 @@ def in_order(
 
 
 @dataclass(frozen=True, slots=True)
-class _BoxWriter:
+class Plan:
+    """What a forward picture shows: nodes that get boxes, and all that is written on them.
+
+    Attributes:
+        opened: the graph, its loops open.
+        folded: the same with its plumbing out of sight.
+        outputs: the results, by name.
+        names: names of nodes.
+        values: numbers of nodes, where they are known.
+        usual: the dtype that goes without saying.
+    """
+
+    opened: Opened
     folded: Folded
-    keys: Mapping[Node, str]
+    outputs: Mapping[str, Node]
     names: Mapping[Node, str]
-    roots: set[Node]
     values: Values
     usual: str
 
-    def box(self, node: Node) -> Box:
+    def box(self, node: Node, key: str) -> Box:
+        """Return the box of a node."""
         kind = leaf_kind(node) or "op"
         name = self.names.get(node, "")
         return Box(
-            key=self.keys[node],
+            key=key,
             kind=kind,
-            words="" if kind in ("input", "parameter", "state") else self._words(node),
+            words="" if kind in _WORDLESS else self.words(node, self.numbers(node)),
             shape=words.type_words(node, self.usual),
             title=local_name(node, name),
             name=name,
-            scope=scope_of(node.note),
-            is_output=node in self.roots,
+            scope=self.opened.paths[node],
+            is_output=node in self.outputs.values(),
             value=value_of(node, self.values),
             tip=tip(node),
+            is_entry=kind == "carry",
         )
 
-    def arrows(self, node: Node, is_grouped: bool) -> list[Arrow]:
+    def reads(self, node: Node, is_grouped: bool = False) -> list[tuple[Node, str, str]]:
+        """Return the shown nodes that one reads, each with a label and the kind of its arrow."""
         if node in self.folded.drawn:
             return []
         labels = [""] * len(node.inputs) if is_grouped else self._labels(node)
@@ -220,26 +248,37 @@ class _BoxWriter:
         for child, label in zip(node.inputs, labels, strict=True):
             source = self.folded.stand[child]
             if source is not None:
-                found.append(Arrow(self.keys[source], self.keys[node], label))
+                found.append((source, label, "forward"))
+        new = self.opened.returns.get(node)
+        if new is not None and self.folded.stand[new] is not None:
+            label = loops.turn(self.opened.loops[node])
+            found.append((self.folded.stand[new] or new, label, "loop"))
         return found
 
-    def _words(self, node: Node) -> str:
+    def numbers(self, node: Node) -> list[str | None]:
+        """Return for each input of a node the number that stands for it, or None."""
+        return [self.folded.numbers.get(n) for n in node.inputs]
+
+    def words(self, node: Node, numbers: Sequence[str | None]) -> str:
+        """Return what a node computes, in words."""
         if node in self.folded.drawn:
             return formulas.noise_words(node)
+        if node.op is loops.CARRY:
+            return "" if numbers[0] is None else f"{numbers[0]} at first"
         if node.op is elementwise.ELEMENTWISE:
-            return words.elementwise_words(node, self._numbers(node))[0]
+            return words.elementwise_words(node, numbers)[0]
         return words.op_words(node)
 
     def _labels(self, node: Node) -> list[str]:
         """Return a letter for each input whose place matters and does not show otherwise."""
         if node.op is not elementwise.ELEMENTWISE:
             return _operand_labels(node)
-        numbers = self._numbers(node)
+        numbers = self.numbers(node)
         letters = iter(words.elementwise_words(node, numbers)[1])
         return ["" if number is not None else next(letters) for number in numbers]
 
-    def _numbers(self, node: Node) -> list[str | None]:
-        return [self.folded.numbers.get(n) for n in node.inputs]
+
+_WORDLESS = ("input", "parameter", "state", "step")
 
 
 def _operand_labels(node: Node) -> list[str]:
@@ -254,6 +293,7 @@ _OPERANDS = {
     "scatter_add": ("base", "index", "values"),
     "phase": ("train", "test"),
     "with_update": ("", "state", "new value"),
+    loops.CARRY.name: ("first",),
 }
 
 

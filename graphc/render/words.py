@@ -139,6 +139,8 @@ def _reduction_words(node: Node) -> str:
 
 def _reshape_words(node: Node) -> str:
     before, after = node.inputs[0].shape, node.shape
+    if before == after:
+        return "the same"
     kept = len(after) - 1
     return "flatten" if 0 <= kept < len(before) and before[:kept] == after[:kept] else "reshape"
 
@@ -166,7 +168,9 @@ _WORDS: dict[str, Any] = {
     "take": lambda n: "take rows" if n.attrs["axis"] == 0 else f"take along axis {n.attrs['axis']}",
     "phase": lambda n: "train | test",
     "one_hot": lambda n: f"one hot of {dims.text(n.attrs['depth'])}",
-    "result": lambda n: f"result {n.attrs['index']}",
+    "last": lambda n: "after the last step",
+    "stack_t": lambda n: "all steps, stacked",
+    "sum_t": lambda n: "sum over the steps",
     leaf.CONSTANT.name: _constant_words,
     leaf.SIZE.name: _constant_words,
     leaf.IOTA.name: lambda n: f"0, 1, … ({dims.text(n.attrs['length'])})",
