@@ -66,7 +66,7 @@ def test_norms_by_step_can_be_the_outputs_of_a_training_step(backend: str) -> No
 
 
 def test_a_vanishing_gradient_shows() -> None:
-    """tanh under a weight of 0.5: each step back halves the gradient, or more."""
+    """With tanh under a weight of 0.5: each step back halves the gradient, or more."""
     with gx.default_dtype("float64"):
         w = gx.parameter("w", (), 0.5)
 
