@@ -108,14 +108,21 @@ class _Loop:
         x = None if self.steps is None else structure.build(self.steps, [Tensor(n) for n in steps])
         returned = self.cell(carry, x)
         if not isinstance(returned, tuple) or len(returned) != 2:
-            raise GraphError("scan: a cell returns a pair: the new carry, and y or None")
+            raise GraphError(
+                "scan: a cell returns a pair: the new carry, and y or None; this one returned "
+                + _told(returned)
+            )
         found, shape = structure.flatten(returned[0])
         if shape != self.carry:
             raise GraphError(
                 "scan: the new carry has another structure than the first",
-                rows=[("at first", repr(self.carry)), ("after a step", repr(shape))],
+                rows=[
+                    ("at first", ", ".join(structure.paths(self.carry, "carry"))),
+                    ("after a step", ", ".join(structure.paths(shape, "carry"))),
+                ],
             )
-        new = [_kept_type(i, a, b) for i, (a, b) in enumerate(zip(carries, found, strict=True))]
+        names = structure.paths(self.carry, "carry")
+        new = [_kept_type(*entry) for entry in zip(names, carries, found, strict=True)]
         leaves, ys = ([], None) if returned[1] is None else structure.flatten(returned[1])
         outputs = [node_of(y) for y in leaves]
         if self.lengths is not None:
@@ -128,20 +135,28 @@ class _Loop:
 
 
 def _length(sequences: Sequence[Node], length: Any) -> Dim:
-    if length is not None:
-        return dims.parse(length)
-    if not sequences:
-        raise GraphError("scan: without sequences it needs length=")
     if any(not n.shape for n in sequences):
         raise ShapeError("scan: the first axis of a sequence is time, and a scalar has none")
     lengths = [n.shape[0] for n in sequences]
-    for other in lengths[1:]:
-        if dims.equal(lengths[0], other) is False:
-            raise ShapeError(
-                f"scan: sequences of {' and '.join(dims.text(d) for d in lengths)} steps",
-                rows=[(n.label, str(n.type)) for n in sequences],
-            )
+    if length is not None:
+        lengths.insert(0, dims.parse(length))
+    if not lengths:
+        raise GraphError("scan: without sequences it needs length=")
+    if any(dims.equal(lengths[0], other) is False for other in lengths[1:]):
+        given = [("length=", dims.text(lengths[0]))] if length is not None else []
+        raise ShapeError(
+            f"scan: sequences of {' and '.join(dims.text(d) for d in lengths)} steps",
+            rows=[*given, *((n.label, str(n.type)) for n in sequences)],
+            hint="slices make them equally long; lengths= is for samples that end early",
+        )
     return lengths[0]
+
+
+def _told(value: Any) -> str:
+    """Say what a cell returned."""
+    if isinstance(value, tuple):
+        return f"a tuple of {len(value)}"
+    return "a tensor" if isinstance(value, Tensor) else f"{value!r:.60}"
 
 
 def _checked_lengths(lengths: Any) -> Node:
@@ -151,14 +166,14 @@ def _checked_lengths(lengths: Any) -> Node:
     return linear.cast(node, "int64")
 
 
-def _kept_type(i: int, old: Node, value: Any) -> Node:
+def _kept_type(name: str, old: Node, value: Any) -> Node:
     new = node_of(value, None if isinstance(value, Tensor) else old.dtype)
     same = new.dtype == old.dtype and len(new.shape) == len(old.shape)
     if not same or any(
         dims.equal(a, b) is False for a, b in zip(new.shape, old.shape, strict=True)
     ):
         raise ShapeError(
-            f"scan: entry {i} of the carry changes its type in the cell",
+            f"scan: {'the carry' if name == 'carry' else name} changes its type in the cell",
             rows=[
                 ("at first", str(old.type)),
                 ("after a step", str(new.type), new.note.where or ""),

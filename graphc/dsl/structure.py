@@ -17,6 +17,21 @@ def flatten(nest: Any) -> tuple[list[Any], Any]:
     return leaves, transform(place, nest)
 
 
+def paths(nest: Any, root: str) -> list[str]:
+    """Return how each leaf of a nest is reached, in order: ``carry["h"]``, ``carry[1]``."""
+    if isinstance(nest, Mapping):
+        pairs: Any = nest.items()
+    elif isinstance(nest, tuple | list):
+        pairs = enumerate(nest)
+    else:
+        return [root]
+    return [path for key, part in pairs for path in paths(part, f"{root}[{_quoted(key)}]")]
+
+
+def _quoted(key: Any) -> str:
+    return f'"{key}"' if isinstance(key, str) else repr(key)
+
+
 def transform(change: Callable[[Any], Any], nest: Any) -> Any:
     """Return a nest with each leaf changed."""
     if isinstance(nest, Mapping):

@@ -14,7 +14,7 @@ import op_samples
 import reference
 from graphc import backend as backends
 from graphc import ir
-from graphc.errors import GraphError, ShapeError, UnsupportedError
+from graphc.errors import GraphError
 from graphc.ops import scan as loops
 from graphc.passes import pipeline
 from op_samples import Sample
@@ -225,27 +225,90 @@ def test_unrolled_copies_know_their_step_and_share_parameters() -> None:
     assert sum(n.attrs.get("name") == "w" for n in ir.topological([flat.node])) == 1
 
 
+# ---------------------------------------------------------------- state from call to call
+
+
+def stepped(**options: Any) -> gx.Program:
+    """Return a program over an LSTM whose carry comes in and goes out."""
+    with gx.default_dtype("float64"):
+        xs = gx.input("xs", ("T", "N", 3))
+        h, c = gx.input("h", ("N", 4)), gx.input("c", ("N", 4))
+        carry, hs = gx.nn.LSTM(4, name="l1")(xs, (h, c), **options)
+        loss = gx.sin(hs).sum()
+        outputs = {"carry": carry, "hs": hs, "grads": list(gx.grad(loss).values())}
+        return gx.Program("p", f=gx.function([xs, h, c], outputs, training=True))
+
+
+def in_pieces(module: gx.Module, xs: Array, size: int) -> dict[str, Any]:
+    """Return the outputs of calls on pieces of a sequence: stacks joined, gradients summed."""
+    carry: Any = (np.zeros((2, 4)), np.zeros((2, 4)))
+    parts = []
+    for start in range(0, len(xs), size):
+        found = module.f(xs[start : start + size], *carry)
+        carry = found["carry"]
+        parts.append(found)
+    sums = [sum(p["grads"][i] for p in parts) for i in range(len(parts[0]["grads"]))]
+    return {"carry": carry, "hs": np.concatenate([p["hs"] for p in parts]), "grads": sums}
+
+
+def expect_close(got: dict[str, Any], expected: dict[str, Any]) -> None:
+    """Raise unless outputs agree."""
+    np.testing.assert_allclose(got["carry"], expected["carry"], rtol=1e-12)
+    np.testing.assert_allclose(got["hs"], expected["hs"], rtol=1e-12)
+    for a, b in zip(got["grads"], expected["grads"], strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-10, atol=1e-13)
+
+
+@pytest.mark.parametrize("size", [1, 2, 3, 7])
+def test_no_gradient_crosses_a_call_and_everything_else_does(backend: str, size: int) -> None:
+    """Pieces of k steps are the whole sequence with borders every k steps; k = 1 is a stream."""
+    xs = np.random.default_rng(0).standard_normal((7, 2, 3))
+    whole = gx.compile(stepped(truncate=size), backend).f(xs, np.zeros((2, 4)), np.zeros((2, 4)))
+    expect_close(in_pieces(gx.compile(stepped(), backend), xs, size), whole)
+
+
+def test_a_border_beyond_the_end_is_none_and_each_step_alone_is_another_gradient(
+    backend: str,
+) -> None:
+    xs = np.random.default_rng(0).standard_normal((5, 2, 3))
+    zeros = (np.zeros((2, 4)), np.zeros((2, 4)))
+    full, far, one = (
+        gx.compile(stepped(**options), backend).f(xs, *zeros)
+        for options in ({}, {"truncate": 5}, {"truncate": 1})
+    )
+    expect_close(far, full)
+    assert not np.allclose(one["grads"][0], full["grads"][0], rtol=1e-3)
+
+
 # ---------------------------------------------------------------- mistakes
 
 
-def test_a_carry_that_changes_is_refused_with_both_types() -> None:
-    xs = gx.input("xs", ("T", 3))
-    with pytest.raises(ShapeError, match="entry 0 of the carry changes its type") as caught:
-        gx.scan(lambda c, x: (gx.concatenate([c, x]), None), xs[0], xs)
-    assert "float32[3]" in str(caught.value) and "float32[6]" in str(caught.value)
+def test_open_lengths_that_differ_at_the_call(backend: str) -> None:
+    a, b = gx.input("a", ("T", 2)), gx.input("b", ("S", 2))
+    _, ys = gx.scan(lambda c, x: (c, x[0] + x[1]), gx.zeros(()), (a, b))
+    module = gx.compile(gx.Program("p", f=gx.function([a, b], ys)), backend)
+    with pytest.raises(gx.errors.GraphcError) as caught:
+        module.f(np.zeros((3, 2)), np.zeros((4, 2)))
+    text = str(caught.value)
+    assert "3" in text and "4" in text and "scan" in text
+    assert "test_loops.py" in text
 
 
-def test_sequences_of_unequal_length_are_refused() -> None:
-    a, b = gx.input("a", (3, 2)), gx.input("b", (4, 2))
-    with pytest.raises(ShapeError, match="sequences of 3 and 4 steps"):
-        gx.scan(lambda c, x: (c, x[0]), gx.zeros(()), (a, b))
+def test_lengths_of_another_number_of_samples(backend: str) -> None:
+    xs = gx.input("xs", ("T", "N", 3))
+    n = gx.input("n", ("M",), dtype="int64")
+    last, _ = gx.scan(lambda h, x: (h + x, None), gx.zeros(("N", 3)), xs, lengths=n)
+    module = gx.compile(gx.Program("p", f=gx.function([xs, n], last)), backend)
+    with pytest.raises(gx.errors.GraphcError, match="2"):
+        module.f(np.zeros((4, 2, 3)), [1, 2, 3])
 
 
-def test_unrolling_an_open_loop_asks_for_its_size() -> None:
-    xs = gx.input("xs", ("T", 3))
-    _, ys = gx.scan(lambda c, x: (c + x, c), xs[0], xs)
-    with pytest.raises(UnsupportedError, match="a loop of T steps has no number of copies"):
-        gx.unroll(ys)
+def test_lengths_above_the_loops_leave_all_steps_live(backend: str) -> None:
+    xs = gx.input("xs", ("T", "N", 3))
+    n = gx.input("n", ("N",), dtype="int64")
+    last, _ = gx.scan(lambda h, x: (h + x, None), gx.zeros(("N", 3)), xs, lengths=n)
+    got = gx.evaluate(last, {"xs": np.ones((4, 2, 3)), "n": [9, 0]}, backend=backend)
+    assert got.tolist() == [[4, 4, 4], [0, 0, 0]]
 
 
 def test_a_state_is_not_updated_inside_a_cell() -> None:

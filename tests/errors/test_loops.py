@@ -1,0 +1,149 @@
+"""What is said of loops that cannot be: which entry, both types, the user's line."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+import graphc as gx
+from graphc.errors import GraphcError
+
+
+def expect(error: str, call: Any) -> None:
+    """Raise unless a call fails with this text; ``{line}`` is this file's name."""
+    with pytest.raises(GraphcError) as caught:
+        call()
+    lines = [line.split("test_loops.py:")[0] for line in str(caught.value).splitlines()]
+    found = "\n".join(line.removesuffix("tests/errors/").rstrip() for line in lines)
+    assert found == error
+
+
+def sequences() -> gx.Tensor:
+    """Return a sequence of three features."""
+    return gx.input("xs", ("T", "N", 3))
+
+
+def test_a_carry_that_grows() -> None:
+    xs = sequences()
+    expect(
+        'scan: carry["h"] changes its type in the cell\n'
+        "  at\n"
+        "  at first       float32[N, 3]\n"
+        "  after a step   float32[N, 6]\n"
+        "  try: begin with the type that a step gives",
+        lambda: gx.scan(
+            lambda c, x: ({"c": c["c"], "h": gx.concatenate([c["h"], x], axis=1)}, None),
+            {"c": xs[0], "h": xs[0]},
+            xs,
+        ),
+    )
+
+
+def test_a_carry_that_changes_its_dtype() -> None:
+    xs = sequences()
+    expect(
+        "scan: carry[1] changes its type in the cell\n"
+        "  at\n"
+        "  at first       int64[]\n"
+        "  after a step   float32[]\n"
+        "  try: begin with the type that a step gives",
+        lambda: gx.scan(
+            lambda c, x: ((c[0], c[1] * 0.5), None), (xs[0], gx.zeros((), "int64")), xs
+        ),
+    )
+
+
+def test_a_carry_that_changes_its_structure() -> None:
+    xs = sequences()
+    expect(
+        "scan: the new carry has another structure than the first\n"
+        "  at\n"
+        '  at first       carry["h"], carry["c"]\n'
+        "  after a step   carry[0], carry[1]",
+        lambda: gx.scan(lambda c, x: ((c["h"], c["c"]), None), {"h": xs[0], "c": xs[0]}, xs),
+    )
+
+
+@pytest.mark.parametrize(
+    ("returned", "told"),
+    [
+        (lambda c, x: c, "a tensor"),
+        (lambda c, x: None, "None"),
+        (lambda c, x: (c, c, c), "a tuple of 3"),
+        (lambda c, x: [c, c], "[<tensor"),
+    ],
+)
+def test_a_cell_that_returns_no_pair(returned: Any, told: str) -> None:
+    xs = sequences()
+    with pytest.raises(GraphcError) as caught:
+        gx.scan(returned, xs[0], xs)
+    start = "scan: a cell returns a pair: the new carry, and y or None; this one returned "
+    assert caught.value.message.startswith(start)
+    assert caught.value.message.removeprefix(start)[: len(told)].lower() == told.lower()
+
+
+def test_sequences_of_unequal_length() -> None:
+    a, b = gx.input("a", (3, 2)), gx.input("b", (4, 2))
+    expect(
+        "scan: sequences of 3 and 4 steps\n"
+        "  at\n"
+        "  a   float32[3, 2]\n"
+        "  b   float32[4, 2]\n"
+        "  try: slices make them equally long; lengths= is for samples that end early",
+        lambda: gx.scan(lambda c, x: (c, x[0]), gx.zeros(()), (a, b)),
+    )
+
+
+def test_a_length_that_is_not_the_sequences() -> None:
+    a = gx.input("a", (3, 2))
+    expect(
+        "scan: sequences of 5 and 3 steps\n"
+        "  at\n"
+        "  length=   5\n"
+        "  a         float32[3, 2]\n"
+        "  try: slices make them equally long; lengths= is for samples that end early",
+        lambda: gx.scan(lambda c, x: (c, x), gx.zeros(()), a, length=5),
+    )
+
+
+def test_lengths_that_are_no_integers() -> None:
+    xs, n = sequences(), gx.input("n", ("N",))
+    expect(
+        "scan: lengths are (N,) integers\n  at\n  n   float32[N]",
+        lambda: gx.scan(lambda h, x: (h + x, None), xs[0], xs, lengths=n),
+    )
+
+
+def test_a_scalar_sequence_has_no_time() -> None:
+    expect(
+        "scan: the first axis of a sequence is time, and a scalar has none\n  at",
+        lambda: gx.scan(lambda h, x: (h + x, None), gx.zeros(()), gx.input("x", ())),
+    )
+
+
+def test_a_loop_without_sequences_or_length() -> None:
+    expect(
+        "scan: without sequences it needs length=\n  at",
+        lambda: gx.scan(lambda h, x: (h, None), gx.zeros(())),
+    )
+
+
+@pytest.mark.parametrize("truncate", [0, -2])
+def test_a_border_before_the_first_step(truncate: int) -> None:
+    xs = sequences()
+    expect(
+        f"scan: truncate is a number of steps from 1 on, not {truncate}\n  at",
+        lambda: gx.scan(lambda h, x: (h + x, None), xs[0], xs, truncate=truncate),
+    )
+
+
+def test_unrolling_an_open_loop() -> None:
+    xs = sequences()
+    last, _ = gx.scan(lambda h, x: (h + x, None), xs[0], xs)
+    expect(
+        "unroll: a loop of T steps has no number of copies\n"
+        "  at\n"
+        "  try: give a size: unroll(…, T=5)",
+        lambda: gx.unroll(last),
+    )
