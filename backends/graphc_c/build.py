@@ -94,8 +94,13 @@ class CExecutable:
 
     @property
     def report(self) -> Mapping[str, object]:
-        """Sources, compiler, flags, and whether the library came from the cache."""
-        return self._report
+        """Sources, compiler, flags, whether the library came from the cache; bytes of work so far.
+
+        ``work`` has the memory of each function beside its arguments, results and states: what the
+        largest sizes of its calls needed.
+        """
+        work = {name: f.work for name, f in self._functions.items()}
+        return MappingProxyType({**self._report, "work": work})
 
 
 class _State:
@@ -190,6 +195,11 @@ class _Function:
         if status:
             raise self._index_error(status, sizes)
         return results
+
+    @property
+    def work(self) -> int:
+        """The bytes of the arena."""
+        return self._arena.nbytes
 
     def _fresh(self) -> list[Array]:
         types = zip(self._shapes, self._plan.results, strict=True)
