@@ -86,7 +86,7 @@ def _unrolled(
     title: str | None,
     sizes: Mapping[str, Any],
 ) -> Diagram:
-    from graphc.render import diagram, loops
+    from graphc.render import diagram
     from graphc.render import sizes as dimensions
 
     nodes = {name: t.node for name, t in outputs.items()}
@@ -96,11 +96,20 @@ def _unrolled(
     found, chosen = dimensions.bound(nodes, {**seen, **known})
     values = _values({name: Tensor(n) for name, n in found.items()}, None if at is None else arrays)
     if at is not None:
-        stacks = loops.stacks(found.values())
-        numbers = evaluate([Tensor(n) for n in stacks.values()], arrays, training=True)
-        values = {**(values or {}), **dict(zip(stacks, numbers, strict=True))}
+        values = {**(values or {}), **_by_step([Tensor(n) for n in found.values()], arrays)}
     said = dimensions.title_of({**seen, **known}, chosen) if title is None else title
     return diagram.unrolled_diagram(found, title=said, values=values)
+
+
+def _by_step(outputs: Sequence[Tensor], at: Mapping[Any, Any] | None) -> dict[Node, Any]:
+    """Return the numbers, at all steps, of what stands inside the loops that some outputs reach."""
+    from graphc.render import loops
+
+    stacks = loops.stacks([t.node for t in outputs])
+    if not stacks:
+        return {}
+    numbers = evaluate([Tensor(n) for n in stacks.values()], at, training=True)
+    return dict(zip(stacks, numbers, strict=True))
 
 
 @public
@@ -120,6 +129,8 @@ def explain(loss: Any, wrt: Any, *, at: Mapping[Any, Any] | None = None) -> Deri
     target = _one("explain", loss, wrt)
     gradient = graph.grad(loss, target)
     values = _values({"loss": loss, "gradient": gradient}, at)
+    if values is not None:
+        values = {**values, **_by_step([loss], at), **_by_step([gradient], at)}
     return derivation.explain(loss.node, target.node, gradient.node, values=values)
 
 

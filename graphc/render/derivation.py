@@ -16,11 +16,22 @@ import numpy as np
 from graphc import ir
 from graphc.errors import GradientError
 from graphc.ir import Node, Note
-from graphc.ops import elementwise
-from graphc.render import backward, files, formulas, naming, notation, words
+from graphc.ops import elementwise, scan
+from graphc.render import (
+    backward,
+    files,
+    formulas,
+    gradients,
+    loops,
+    naming,
+    notation,
+    recurrence,
+    words,
+)
 from graphc.render.backward import Reading
-from graphc.render.formulas import PLAIN, Term
+from graphc.render.formulas import ATOM, COMPARISON, PLAIN, Term
 from graphc.render.forward import Values, leaf_kind
+from graphc.render.loops import Opened
 from graphc.render.notation import Math
 
 _LONGEST = 2000  # characters of a final formula; what would be longer keeps its symbols
@@ -29,33 +40,6 @@ _COLUMN = 84  # characters of a line before its type
 _TYPE = 32  # characters of a type
 _INDENT = " " * 6
 _NUMBERS = 64  # elements of an array that is printed
-
-
-@dataclass(frozen=True, slots=True)
-class Step:
-    """One line of a derivation.
-
-    Attributes:
-        kind: "leaf", "definition", "gradient" or "result".
-        symbol: what the step gives a value to: ``s1``, ``∂L/∂s1``.
-        expression: the value, in symbols of earlier steps; empty for a leaf.
-        type: dtype and shape.
-        rules: the local rules that were applied, one line each.
-        where: ``file:line`` of the user's call.
-        value: its numbers, where they are known.
-        left: the symbol as mathematics.
-        right: the expression as mathematics.
-    """
-
-    kind: str
-    symbol: str
-    expression: str
-    type: str
-    rules: tuple[str, ...] = ()
-    where: str = ""
-    value: str = ""
-    left: Math = notation.EMPTY
-    right: Math = notation.EMPTY
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,7 +89,7 @@ class Derivation:
         for kind, head in _HEADS.items():
             chosen: list[tuple[int | None, Step]] = []
             for step in (s for s in self.steps if s.kind == kind):
-                is_numbered = kind in ("definition", "gradient")
+                is_numbered = kind in ("definition", "gradient", "time")
                 number += is_numbered
                 chosen.append((number if is_numbered else None, step))
             if chosen:
@@ -127,9 +111,13 @@ def explain(loss: Node, wrt: Node, gradient: Node, *, values: Values | None = No
     if wrt not in set(order):
         raise GradientError(f"the loss does not depend on {wrt.label}", where=wrt.note.where)
     target = naming.own_names(order).get(wrt, "")
-    reading = backward.read(loss, {target: gradient}, values or {}, "L")
+    opened: Opened | None = None
+    if any(n.op is scan.SCAN for n in order):
+        reading, opened = gradients.read(loss, {target: gradient}, values or {})
+    else:
+        reading = backward.read(loss, {target: gradient}, values or {}, "L")
     goal = reading.asked[target]
-    writer = _Writer.of(reading, goal, target)
+    writer = _Writer.of(reading, goal, target, opened)
     symbol = writer.back[goal]
     return Derivation(f"{symbol}, step by step", tuple(writer.steps(goal, symbol)))
 
@@ -143,26 +131,33 @@ class _Writer:
     maths: Mapping[Node, Math]
     named: Container[Node]
     by_note: Mapping[Note, Node]
+    target: str
+    opened: Opened | None
 
     @staticmethod
-    def of(reading: Reading, goal: Node, target: str) -> _Writer:
+    def of(reading: Reading, goal: Node, target: str, opened: Opened | None) -> _Writer:
         names = {n: words.shortened(s) for n, s in reading.symbols.items()}
-        back = backward.gradient_names(reading, "∂", names)
+        if opened is None:
+            back = backward.gradient_names(reading, "∂", names)
+        else:
+            names = {n: names[n] for n in opened.order if n in names}
+            back = gradients.gradient_names(reading, opened, names, "∂")
         if target:
             back[goal] = f"∂L/∂{words.shortened(target)}"
-        known = {n: Term(s) for n, s in {**names, **back}.items()}
+        known = {n: _term(s) for n, s in {**names, **back}.items()}
         texts = formulas.written(reading.order, known, PLAIN)
         by_note = {n.note: n for n in reading.order if n not in reading.origins}
         maths = notation.written(reading.order, {**names, **back})
-        return _Writer(reading, names, back, texts, maths, set(known), by_note)
+        return _Writer(reading, names, back, texts, maths, set(known), by_note, target, opened)
 
     def steps(self, goal: Node, symbol: str) -> Iterator[Step]:
         for node in self.names:
             yield self._definition(node)
-        path = set(ir.topological((goal,)))
+        path = set(ir.topological((goal,))) if self.opened is None else self.opened.needed((goal,))
         for node in self.reading.stated:
             if node in path:
                 yield self._gradient(node)
+        yield from self._through_time()
         formula, math = self._assembled(goal)
         if formula != self.texts[goal].text:
             left = notation.symbol(symbol)
@@ -171,32 +166,79 @@ class _Writer:
     def _definition(self, node: Node) -> Step:
         kind = leaf_kind(node)
         is_leaf = kind in ("input", "parameter", "state")
+        text, math = (str(kind), notation.word(str(kind))) if is_leaf else self._formula(node)
+        walk = self._walk(node)
         return Step(
             kind="leaf" if is_leaf else "definition",
             symbol=self.names[node],
-            expression=str(kind) if is_leaf else self.texts[node].text,
+            expression=text,
             type=_type_text(node),
+            rules=(walk,) if walk else (),
             where=node.note.where or "",
             value=self._value(node),
             left=notation.symbol(self.names[node]),
-            right=notation.word(str(kind)) if is_leaf else self.maths[node],
+            right=math,
         )
+
+    def _formula(self, node: Node) -> tuple[str, Math]:
+        """Return what a statement computes; what a loop hands on or takes in, in words."""
+        if self.opened is None or node not in self.opened.loops:
+            return self.texts[node].text, self.maths[node]
+        loop = self.opened.loops[node]
+        names = {**self.names, **self.back}
+        said = ""
+        if node.op is loops.STEP:
+            said = f"{self._said(node.inputs[0])} at step {loop.letter}"
+        elif node in self.opened.returns:
+            sign = "+" if loop.walk.reverse else "−"
+            new = names.get(self.opened.returns[node]) or self.texts[self.opened.returns[node]].text
+            first = self._said(node.inputs[0])
+            said = f"{new} of step {loop.letter} {sign} 1; {first} at first"
+        return (said, notation.word(said)) if said else (self.texts[node].text, self.maths[node])
+
+    def _said(self, node: Node) -> str:
+        return {**self.names, **self.back}.get(node) or self.texts[node].text
+
+    def _walk(self, node: Node) -> str:
+        """Return how a loop walks, at its first carry."""
+        if self.opened is None or node.op is not loops.CARRY:
+            return ""
+        loop = self.opened.loops[node]
+        return loop.block.words if node is loop.carries[0] else ""
+
+    def _through_time(self) -> Iterator[Step]:
+        """Return the recurrences by the target, and the sums that they unroll to."""
+        wrt = next((n for n, s in self.reading.symbols.items() if s == self.target), None)
+        if self.opened is None or wrt is None:
+            return
+        for found in recurrence.equations(self.opened, self.names, wrt):
+            yield Step(
+                "time",
+                found.symbol,
+                found.expression,
+                found.type,
+                (found.rule,),
+                left=found.left,
+                right=found.right,
+            )
 
     def _gradient(self, node: Node) -> Step:
         of = self.reading.gradients.get(node, ())
         also = [f"∂L/∂{self.names[n]}" for n in of]
         symbols = list(dict.fromkeys([self.back[node], *also]))
         wheres = dict.fromkeys(n.note.where for n in of if n.note.where)
+        text, math = self._formula(node)
+        walk = self._walk(node)
         return Step(
             kind="gradient",
             symbol=" = ".join(symbols),
-            expression=self.texts[node].text,
+            expression=text,
             type=_type_text(node),
-            rules=tuple(self._rules(node)),
+            rules=tuple(self._rules(node)) or ((walk,) if walk else ()),
             where=next(iter(wheres), node.note.where or ""),
             value=self._value(node),
             left=notation.equated(notation.symbol(s) for s in symbols),
-            right=self.maths[node],
+            right=math,
         )
 
     def _value(self, node: Node) -> str:
@@ -210,13 +252,22 @@ class _Writer:
     def _assembled(self, goal: Node) -> tuple[str, Math]:
         """Return the goal's formula with the gradients in it written out, as far as it is short."""
         names, order = {**self.names, **self.back}, self.reading.order
-        known = {n: Term(s) for n, s in names.items()}
-        inner = {n for n in self.reading.stated if n is not goal}
+        known = {n: _term(s) for n, s in names.items()}
+        inner = {n for n in self.reading.stated if n is not goal and not self._recurs(n)}
         texts = formulas.written(order, known, PLAIN, opened=inner, longest=_PIECE)
         if len(texts[goal].text) > _LONGEST:
             return self.texts[goal].text, self.maths[goal]
         opened = {n for n in inner if len(texts[n].text) <= _PIECE}
         return texts[goal].text, notation.written(order, names, opened)[goal]
+
+    def _recurs(self, node: Node) -> bool:
+        """Tell whether a statement is where a loop closes: its symbol stays in what reads it."""
+        if self.opened is None or node not in self.opened.loops:
+            return False
+        renewed = self.opened.returns.values()
+        of = self.reading.gradients.get(node, ())
+        is_end = node.op in (loops.CARRY, loops.STEP) or node in renewed
+        return is_end or any(n in renewed for n in of)
 
     def _rules(self, node: Node) -> Iterator[str]:
         """Return the local rules that a gradient's own text applies, the loss's end first."""
@@ -233,6 +284,11 @@ class _Writer:
             elif (forward := self.by_note.get(origin.note)) is not None and forward.inputs:
                 found[_rule(forward)] = None
         return iter(found)
+
+
+def _term(name: str) -> Term:
+    """Return a symbol; one of several words gets brackets inside a formula."""
+    return Term(name, COMPARISON if " from " in name else ATOM)
 
 
 def _type_text(node: Node) -> str:
@@ -272,7 +328,13 @@ def _is_number(node: Node) -> bool:
     return formulas.literal_text(node) is not None
 
 
-_HEADS = {"leaf": "Given", "definition": "Forward", "gradient": "Backward", "result": "Result"}
+_HEADS = {
+    "leaf": "Given",
+    "definition": "Forward",
+    "gradient": "Backward",
+    "time": "Through time",
+    "result": "Result",
+}
 
 
 def _lines(derivation: Derivation) -> Iterator[str]:

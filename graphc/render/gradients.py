@@ -63,6 +63,8 @@ def read(loss: Node, grads: Mapping[str, Node], values: Values) -> tuple[Reading
     kept = {*gradients, *asked.values(), *opened.kept} & derived
     stated = backward.stated_of([n for n in opened.order if n in derived], kept)
     numbers = {became[n]: v for n, v in values.items() if n in became}
+    for loop in dict.fromkeys(opened.loops.values()):
+        numbers |= {loop.inner[n]: v for n, v in values.items() if n in loop.inner}
     reading = Reading(
         root, asked, opened.order, names, symbols, gradients, origins, stated, numbers
     )
@@ -240,7 +242,7 @@ class _Writer:
 def _writer(reading: Reading, opened: Opened, keys: Mapping[Node, str]) -> _Writer:
     short = naming.shortened(reading.symbols)
     symbols = {n: words.shortened(name) for n, name in short.items()}
-    names = {**symbols, **_gradient_names(reading, opened, symbols)}
+    names = {**symbols, **gradient_names(reading, opened, symbols, "d")}
     # "dL/dh from t + 1" gets brackets inside a sum.
     terms = {n: Term(t, COMPARISON if " from " in t else ATOM) for n, t in names.items()}
     texts = formulas.written(reading.order, terms, PRETTY)
@@ -248,17 +250,17 @@ def _writer(reading: Reading, opened: Opened, keys: Mapping[Node, str]) -> _Writ
     return _Writer(reading, opened, keys, names, texts, _tints(reading), usual)
 
 
-def _gradient_names(
-    reading: Reading, opened: Opened, symbols: Mapping[Node, str]
+def gradient_names(
+    reading: Reading, opened: Opened, symbols: Mapping[Node, str], sign: str
 ) -> dict[Node, str]:
     """Return the names of the backward pass; what loops hand on is called by what it is of."""
-    found = backward.gradient_names(reading, "d", symbols)
+    found = backward.gradient_names(reading, sign, symbols)
     taken = set(found.values())
     for node in reading.stated:
         if node in reading.gradients or node not in opened.loops:
             continue
         loop = opened.loops[node]
-        name = _handed_on(node, loop, symbols)
+        name = _handed_on(node, loop, symbols, sign)
         source = node.inputs[0] if node.inputs else node
         if node.op is loops.STEP and source in found:
             found[node] = f"{found[source]}[{loop.letter}]"
@@ -268,7 +270,7 @@ def _gradient_names(
     return found
 
 
-def _handed_on(node: Node, loop: Loop, symbols: Mapping[Node, str]) -> str:
+def _handed_on(node: Node, loop: Loop, symbols: Mapping[Node, str], sign: str) -> str:
     """Return the name of a carry of a backward loop, or of what renews it."""
     if loop.partner is None:
         return ""
@@ -279,9 +281,9 @@ def _handed_on(node: Node, loop: Loop, symbols: Mapping[Node, str]) -> str:
     for place, carry, new in zip(places, loop.carries, loop.renewed, strict=True):
         symbol = symbols.get(loop.partner.renewed[place])
         if symbol is not None and node is carry:
-            return f"dL/d{symbol} from {loop.letter} {before} 1"
+            return f"{sign}L/{sign}{symbol} from {loop.letter} {before} 1"
         if symbol is not None and node is new:
-            return f"dL/d{symbol} for {loop.letter} {after} 1"
+            return f"{sign}L/{sign}{symbol} for {loop.letter} {after} 1"
     return ""
 
 

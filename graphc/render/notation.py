@@ -17,7 +17,10 @@ from graphc.ops.scalar import Argument, Number, Tree
 from graphc.render import formulas, naming
 from graphc.render.formulas import ATOM, COMPARISON, MATRIX, POWER, PRODUCT, SUM, UNARY, Term
 
+INCOMING = "•"  # what the factors to the left have gathered
+_INDEXED = re.compile(r"(.+)\[([^\[\]]{1,24})\]", re.DOTALL)  # a quantity at a step of a loop
 _SYMBOL = re.compile(r"([^\W\d_])_?(\d*)")  # one letter, and a number that becomes its index
+_STEP = re.compile(r"(.+)\[([^\[\]]+)\]")
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,15 +81,31 @@ def bracketed(math: Math) -> Math:
 
 
 def symbol(name: str) -> Math:
-    """Return a name: ``s1`` as a letter with an index, ``∂L/∂s1`` as a fraction, words upright."""
+    """Return a name: ``s1`` as a letter with an index, ``∂L/∂s1`` as a fraction, words upright.
+
+    What stands in brackets at its end is an index too: ``h[t − 1]``.
+    """
     if name.startswith("∂L/∂"):
         return derivative("L", name.removeprefix("∂L/∂"))
     name = unicodedata.normalize("NFC", name)
+    at_step = _STEP.fullmatch(name)
+    if at_step is not None:
+        return Math("index", parts=(_with_brackets(symbol(at_step[1])), word(at_step[2])))
     found = _SYMBOL.fullmatch(name)
     if found is None:
         return word(name)
     letter = Math("name", found[1])
     return Math("index", parts=(letter, Math("number", found[2]))) if found[2] else letter
+
+
+def _with_brackets(math: Math) -> Math:
+    return bracketed(math) if math.kind in ("index", "fraction") else math
+
+
+def _inner(name: str) -> Math:
+    """Return a name that gets an index: one that has one already keeps it inside."""
+    math = symbol(name)
+    return bracketed(math) if math.kind in ("index", "fraction") else math
 
 
 def derivative(numerator: str, denominator: str) -> Math:
@@ -102,15 +121,20 @@ def equated(parts: Iterable[Math]) -> Math:
 
 
 def written(
-    order: Iterable[Node], names: Mapping[Node, str], opened: Container[Node] = ()
+    order: Iterable[Node],
+    names: Mapping[Node, str],
+    opened: Container[Node] = (),
+    given: Mapping[Node, Piece] | None = None,
 ) -> dict[Node, Math]:
     """Return what each node of an order (inputs first) computes.
 
-    A node without a name is written out where it is used, and so are nodes of ``opened``.
+    A node without a name is written out where it is used, and so are nodes of ``opened``;
+    ``given`` has names that are no single symbol.
     """
     order = list(order)
     drawn = formulas.noise(order)
     known = {n: Piece(symbol(s), is_scalar=_is_scalar(n)) for n, s in names.items()}
+    known |= given or {}
     found: dict[Node, Piece] = {}
     for node in order:
         args = [known.get(n) or found[n] for n in node.inputs]
@@ -213,6 +237,11 @@ def _sum(node: Node, args: Sequence[Piece]) -> Piece:
     return Piece(row(big, args[0].at(PRODUCT)), PRODUCT, is_scalar=not axes)
 
 
+def _sum_over_steps(node: Node, args: Sequence[Piece]) -> Piece:
+    big = Math("index", parts=(sign("Σ"), word("t")))
+    return Piece(row(big, args[0].at(PRODUCT)), PRODUCT, args[0].is_scalar)
+
+
 def _reduced(node: Node, args: Sequence[Piece]) -> Piece:
     axes = formulas.axes_text(node, "axis ")
     name = Math("index", parts=(word(node.op.name), word(axes))) if axes else word(node.op.name)
@@ -305,5 +334,6 @@ _WRITERS: dict[str, _Writer] = {
     "transpose": _transpose,
     "matmul": _matmul,
     "sum": _sum,
+    "sum_t": _sum_over_steps,
     **{name: _reduced for name in ("mean", "max", "logsumexp", "argmax")},
 }
