@@ -18,6 +18,7 @@ from graphc.dsl.program import Function, Program
 from graphc.dsl.tensor import Tensor
 from graphc.errors import CallError
 from graphc.ir import Node
+from graphc.ops import scan
 
 if TYPE_CHECKING:
     from graphc.analysis.cost import Summary
@@ -155,8 +156,16 @@ def chain(loss: Any, wrt: Any, *, at: Mapping[Any, Any] | None = None) -> Chain:
         found = evaluate([Tensor(n) for n in nodes], at, training=True)
         return dict(zip(nodes, found, strict=True))
 
+    values: dict[Node, Any] = {}
+    if at is not None and any(n.op is scan.SCAN for n in ir.topological([loss.node])):
+        values |= _values({"loss": loss, "gradient": gradient}, at) or {}
+        values |= {**_by_step([loss], at), **_by_step([gradient], at)}
     return paths.chain(
-        loss.node, target.node, gradient.node, numbers=None if at is None else numbers
+        loss.node,
+        target.node,
+        gradient.node,
+        numbers=None if at is None else numbers,
+        values=values,
     )
 
 

@@ -86,7 +86,10 @@ class Chain:
         factors: each factor once, the loss's first.
         paths: the factors of each path, the loss's first; the derivative is their sum. Of more
             than `paths.MOST` paths there is one, whose factors each stand for several.
-        count: how many paths there are.
+        count: how many paths there are; of a chain through loops, within a step.
+        repeated: the factors that lead from a step of a loop to the one before it; they stand once
+            for each step back.
+        over: for each loop on the way, how it walks; the derivative is a sum over its steps.
     """
 
     symbol: str
@@ -94,15 +97,47 @@ class Chain:
     factors: tuple[Factor, ...]
     paths: tuple[tuple[Factor, ...], ...]
     count: int
+    repeated: tuple[Factor, ...] = ()
+    over: tuple[str, ...] = ()
 
     @property
     def formula(self) -> str:
-        """The chain rule on one line: ``∂L/∂w = ∂L/∂ŷ · ∂ŷ/∂s · ∂s/∂w``."""
-        return f"{self.symbol} = {' + '.join(_product(path) for path in self.paths)}"
+        """The chain rule on one line: ``∂L/∂w = ∂L/∂ŷ · ∂ŷ/∂s · ∂s/∂w``.
+
+        Through a loop it is a sum over the steps and over the steps back:
+        ``∂L/∂w = Σ ∂L/∂h · Π ∂h/∂h[t − 1] · ∂h/∂w``.
+        """
+        product = " + ".join(self.product_text(path) for path in self.paths)
+        return f"{self.symbol} = {'Σ ' if self.over else ''}{product}"
+
+    def product_text(self, path: tuple[Factor, ...]) -> str:
+        """Return the product of a path's factors, those of a loop's steps where they stand."""
+        symbols = [factor.symbol for factor in path]
+        if len(symbols) > _FORMULA_FACTORS:
+            half = _FORMULA_FACTORS // 2
+            symbols = [*symbols[:half], "…", *symbols[-half:]]
+        back = {factor.numerator for factor in self.repeated}
+        place = next((i for i, f in enumerate(path) if f.denominator in back), None)
+        if place is not None and len(symbols) == len(path):
+            symbols.insert(place + 1, f"Π {self._step_back()}")
+        return " · ".join(symbols) or "1"
+
+    def _step_back(self) -> str:
+        above = list(dict.fromkeys(f.numerator for f in self.repeated))
+        below = list(dict.fromkeys(f.denominator for f in self.repeated))
+        if len(above) == len(below) == 1:
+            return f"∂{above[0]}/∂{below[0]}"
+        return f"∂({', '.join(above)})/∂({', '.join(below)})"
 
     @property
     def product(self) -> Array | None:
-        """The product of each path's factors, summed over the paths; None without numbers."""
+        """The product of each path's factors, summed over the paths and over the steps of loops.
+
+        None without numbers.
+        """
+        if self.over:
+            goal = self.symbol.removeprefix("∂L/∂")
+            return next((q.gradient for q in self.quantities if q.symbol == goal), None)
         ends = [path[-1].gradient if path else np.ones(()) for path in self.paths]
         found = [end for end in ends if end is not None]
         return reduce(np.add, found) if len(found) == len(ends) else None
@@ -145,22 +180,17 @@ def value_text(factor: Factor) -> str:
     return words.value_words(shown)
 
 
-def _product(path: tuple[Factor, ...]) -> str:
-    symbols = [factor.symbol for factor in path]
-    if len(symbols) > _FORMULA_FACTORS:
-        half = _FORMULA_FACTORS // 2
-        symbols = [*symbols[:half], "…", *symbols[-half:]]
-    return " · ".join(symbols) or "1"
-
-
 def _lines(chain: Chain) -> Iterator[str]:
     yield chain.formula if len(chain.paths) == 1 else f"{chain.symbol} = the sum of"
     if len(chain.paths) > 1:
-        yield from (f"  {'+' if i else ' '} {_product(p)}" for i, p in enumerate(chain.paths))
+        texts = [chain.product_text(path) for path in chain.paths]
+        yield from (f"  {'+' if i else ' '} {text}" for i, text in enumerate(texts))
     if chain.count > len(chain.paths):
         yield f"{chain.count:,} paths, which meet at the quantities that are shown"
+    yield from (f"the sum over the steps, {walk}" for walk in chain.over)
     yield ""
     rows = [_row(factor) for factor in chain.factors]
+    rows += [(*_row(factor)[:3], "for each step back", "") for factor in chain.repeated]
     widths = [max(len(row[i]) for row in rows) for i in range(4)] if rows else []
     for row in rows:
         padded = (cell.ljust(width) for cell, width in zip(row, (*widths, 0), strict=True))

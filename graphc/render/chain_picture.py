@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 from graphc.render import chain, words
 from graphc.render.chain import Chain, Quantity
@@ -34,9 +34,18 @@ def diagram(made: Chain, title: str | None = None) -> Diagram:
             f.rule,
             chain.value_text(f),
         )
-        for f in made.factors
+        for f in (*made.factors, *made.repeated)
     )
+    arrows += tuple(_turns(made, keys))
     return Diagram(Sketch(tuple(boxes.values()), without_loops(arrows), title))
+
+
+def _turns(made: Chain, keys: Mapping[str, str]) -> Iterator[Arrow]:
+    """Yield the ways from a new carry to the next step, where it is the one before."""
+    for f in made.repeated:
+        if f.denominator.startswith(f"{f.numerator}["):
+            sign = "+" if "−" in f.denominator else "−"
+            yield Arrow(keys[f.numerator], keys[f.denominator], f"t → t {sign} 1", "loop")
 
 
 def _keys(quantities: Sequence[Quantity]) -> dict[str, str]:

@@ -19,10 +19,11 @@ from graphc.errors import GradientError
 from graphc.ir import Node
 from graphc.ops import leaf, scan
 from graphc.passes import differentiate
-from graphc.render import backward, formulas, forward, naming, words
+from graphc.render import backward, chain_loops, formulas, forward, gradients, naming, words
 from graphc.render.backward import Reading
 from graphc.render.chain import INCOMING, Chain, Factor, Quantity
 from graphc.render.formulas import PRETTY, Term
+from graphc.render.loops import Opened
 
 MOST = 64  # paths that are listed; of more, the pieces between the meeting points are shown
 _DERIVATIVES = 4096  # numbers in the array of a factor's derivatives
@@ -39,14 +40,22 @@ Numbers = Callable[[Sequence[Node]], Mapping[Node, Any]]
 Edge = tuple[Node, Node]
 
 
-def chain(loss: Node, wrt: Node, gradient: Node, *, numbers: Numbers | None = None) -> Chain:
+def chain(
+    loss: Node,
+    wrt: Node,
+    gradient: Node,
+    *,
+    numbers: Numbers | None = None,
+    values: backward.Values | None = None,
+) -> Chain:
     """Return the chain rule for the derivative of a loss by one of its nodes.
 
     Args:
         loss: a scalar.
         wrt: a node that it depends on; if it is no leaf, one with a name.
         gradient: its derivative, as it was derived.
-        numbers: computes nodes; the factors then have values.
+        numbers: computes nodes; the factors then have values, where no loop is on the way.
+        values: arrays of nodes, of those in loops at all steps; a chain through loops shows them.
 
     Errors: GradientError if the loss does not depend on ``wrt``
     """
@@ -54,19 +63,26 @@ def chain(loss: Node, wrt: Node, gradient: Node, *, numbers: Numbers | None = No
     if wrt not in set(order):
         raise GradientError(f"the loss does not depend on {wrt.label}", where=wrt.note.where)
     target = naming.own_names(order).get(wrt, "")
-    reading = backward.read(loss, {target: gradient}, {}, "L")
+    opened: Opened | None = None
+    if any(n.op is scan.SCAN for n in order):
+        reading, opened = gradients.read(loss, {target: gradient}, values or {})
+    else:
+        reading = backward.read(loss, {target: gradient}, {}, "L")
     goal = next((n for n, s in reading.symbols.items() if n is wrt or s == target), None)
     if goal is None:
         raise GradientError(
             f"{wrt.label} has no name that a chain could end at", hint='give it one: .named("h")'
         )
-    finder = _Finder.of(reading, goal)
+    finder = _Finder.of(reading, goal, opened)
     pieces = finder.pieces()
     counts = _Counts.of(pieces, reading.loss, goal)
     if counts.total > MOST:
         pieces = finder.collapsed(counts)
         counts = replace(_Counts.of(pieces, reading.loss, goal), total=counts.total)
-    return _Writer(finder, pieces, counts).chain(numbers)
+    made = _Writer(finder, pieces, counts).chain(None if opened is not None else numbers)
+    if opened is None:
+        return made
+    return chain_loops.over_time(made, reading, opened, finder.symbols, _nodes_of(pieces))
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,6 +94,7 @@ class _Piece:
     holes: Mapping[Node, Node]
     result: Node
     ways: int = 1
+    rule: str = ""
 
     def applied(self, top: Node, incoming: Node) -> Node:
         """Return the derivative on the graph itself, ``incoming`` flowing in."""
@@ -95,9 +112,10 @@ class _Finder:
     order: Sequence[Node]
     useful: Container[Node]
     symbols: Mapping[Node, str]
+    opened: Opened | None
 
     @staticmethod
-    def of(reading: Reading, goal: Node) -> _Finder:
+    def of(reading: Reading, goal: Node, opened: Opened | None) -> _Finder:
         order = ir.topological((reading.loss,))
         useful = differentiate.depends(order, [goal])
         inner = _inside_the_loss(reading, goal, order, useful)
@@ -109,7 +127,7 @@ class _Finder:
             if node is not reading.loss:
                 symbols[node] = naming.unused(words.shortened(name), used)
                 used.add(symbols[node])
-        return _Finder(reading, goal, order, useful, symbols)
+        return _Finder(reading, goal, order, useful, symbols, opened)
 
     def pieces(self) -> Pieces:
         """Return the local derivatives by what is derived and what by, the loss's first."""
@@ -121,11 +139,18 @@ class _Finder:
             reads = _reads(node, self.symbols)
             found[node] = {}
             for below in (n for n in reads if n in self.useful):
-                piece = _piece(node, below, reads)
+                piece = self._piece(node, below, reads)
                 if piece is not None:
                     found[node][below] = piece
                     reached.add(below)
         return _alive(found, self.goal)
+
+    def _piece(self, top: Node, below: Node, cut: Iterable[Node]) -> _Piece | None:
+        rule = "" if self.opened is None else chain_loops.rule(top, self.opened)
+        if not rule:
+            return _piece(top, below, cut)
+        seed = leaf.input("incoming", top.shape, top.dtype)
+        return _Piece(seed, seed, {}, top, rule=rule)
 
     def collapsed(self, counts: _Counts) -> Pieces:
         """Return one piece from each node that all paths share to the next."""
@@ -300,7 +325,7 @@ class _Writer:
                 symbol=f"∂{symbols[top]}/∂{symbols[below]}",
                 numerator=symbols[top],
                 denominator=symbols[below],
-                rule=self._rule(top, self.pieces[top][below]),
+                rule=self._rule(top, self.pieces[top][below], self._over_steps(top, below)),
                 type=str(below.type),
                 reused=below in shared and below is not self.finder.goal,
                 ways=self.pieces[top][below].ways,
@@ -308,9 +333,19 @@ class _Writer:
             for top, below in edges
         }
 
-    def _rule(self, top: Node, piece: _Piece) -> str:
+    def _over_steps(self, top: Node, below: Node) -> str:
+        """Return the sum over the steps of a loop that captures what is derived by."""
+        opened = self.finder.opened
+        if opened is None or self.pieces[top][below].rule:
+            return ""
+        inside = [loop for loop in opened.around(top) if loop not in opened.around(below)]
+        return "".join(f"Σ_{loop.letter} " for loop in inside)
+
+    def _rule(self, top: Node, piece: _Piece, sums: str) -> str:
         if piece.ways > 1:
             return f"the sum over {piece.ways:,} paths"
+        if piece.rule:
+            return piece.rule
         symbols = self.finder.symbols
         is_first = top is self.finder.reading.loss
         names = {hole: Term(symbols[n]) for n, hole in piece.holes.items()}
@@ -320,7 +355,9 @@ class _Writer:
         order = ir.topological((piece.derivative,))
         texts = {**formulas.written(order, names, PRETTY), **names}
         text = texts[piece.derivative].text
-        return _without_incoming(text) if len(text) <= _LONGEST else _rule_of(piece.result)
+        if len(text) > _LONGEST:
+            return _rule_of(piece.result)
+        return f"{sums}{text}" if sums else _without_incoming(text)
 
     def _quantities(self) -> dict[Node, Quantity]:
         shown = {*self.pieces, *(n for below in self.pieces.values() for n in below)}
@@ -397,6 +434,11 @@ class _Writer:
         units = np.eye(size, dtype=top.dtype).reshape((size, *top.shape))
         piece = self.pieces[top][below]
         return [piece.applied(top, leaf.constant(unit, top.dtype)) for unit in units]
+
+
+def _nodes_of(pieces: Pieces) -> list[Node]:
+    """Return the nodes that pieces lead through, users before inputs."""
+    return list(dict.fromkeys([*pieces, *(n for below in pieces.values() for n in below)]))
 
 
 def _is_small(top: Node, below: Node) -> bool:
