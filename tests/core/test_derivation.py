@@ -244,6 +244,10 @@ def test_latex_has_a_command_for_each_letter_of_a_rule(op: Op) -> None:
 def test_latex_compiles(tmp_path: Path) -> None:
     made = [_explained(name) for name in HOSTILE]
     made += [gx.explain(_net(), "Θ1"), gx.explain(_convnet(), "c1.weight")]
+    xs = gx.input("xs", ("T", "N", 3))
+    for layer in (gx.nn.RNN(2, name="l1"), gx.nn.LSTM(2, name="l1"), gx.nn.GRU(2, name="l1")):
+        loss = gx.square(layer(xs, truncate=2)[1]).mean()
+        made += [gx.explain(loss, f"l1.{name}") for name in ("weight_x", "weight_h", "bias")]
     for i, derivation in enumerate(made):
         path = tmp_path / f"d{i}.tex"
         derivation.save(path)
