@@ -64,7 +64,7 @@ def _latex_paragraph(number: int | None, step: Step) -> Iterator[str]:
     left, right = typeset.latex(step.left), typeset.latex(step.right)
     mark = f"({number})\\quad " if number is not None else ""
     yield rf"\medskip {mark}$\displaystyle {left} = {right}$"
-    for line in (_note(step), *_remarks(step)):
+    for line in filter(None, (_note(step), *_remarks(step))):
         yield rf"\\ {{\footnotesize {typeset.latex_text(line)}}}"
     yield r"\par\medskip"
 
