@@ -7,7 +7,7 @@ from typing import Any
 
 from graphc import dims, ir
 from graphc.dims import Dim
-from graphc.dsl import convert, structure
+from graphc.dsl import convert, noise, structure
 from graphc.dsl.convert import node_of
 from graphc.dsl.location import public
 from graphc.dsl.tensor import Tensor
@@ -90,8 +90,10 @@ class _Loop:
         carries = [leaf.input(f"carry{i}", n.shape, n.dtype) for i, n in enumerate(self.init)]
         steps = [leaf.input(f"x{i}", n.shape[1:], n.dtype) for i, n in enumerate(self.sequences)]
         t = leaf.input("t", (), "int64")
-        new, ys, outputs = self._called(carries, steps, t)
-        body, captured = _closed([*carries, *steps], t, [*new, *outputs])
+        with noise.recording() as streams:
+            new, ys, outputs = self._called(carries, steps, t)
+        keyed = _keyed([*new, *outputs], t, streams)
+        body, captured = _closed([*carries, *steps], t, keyed)
         walk = loops.Walk(
             self.length, len(carries), len(steps), len(outputs), bool(reverse), truncate or 0
         )
@@ -208,17 +210,16 @@ def _closed(leaves: Sequence[Node], t: Node, outputs: Sequence[Node]) -> tuple[G
     Captured is each maximal node that depends on no leaf of the body; plain numbers stay inside.
     """
     order = ir.topological(outputs)
-    outputs = _keyed(order, outputs, t)
-    order = ir.topological(outputs)
     depends = {*leaves, t}
     for node in order:
-        if node.op is phase.WITH_UPDATE:
+        if any(n in depends for n in node.inputs):
+            depends.add(node)
+    for node in order:
+        if node in depends and node.op is phase.WITH_UPDATE:
             raise GraphError(
                 "scan: a cell cannot update a state; carry the value instead",
                 where=node.note.where,
             )
-        if any(n in depends for n in node.inputs):
-            depends.add(node)
     inner = [n for n in order if n in depends]
     reached = [*(n for node in inner for n in node.inputs), *outputs]
     captured = [n for n in dict.fromkeys(reached) if n not in depends and not _is_number(n)]
@@ -232,14 +233,30 @@ def _is_number(node: Node) -> bool:
     return leaf.is_constant(node) or node.op is leaf.SIZE
 
 
-def _keyed(order: Sequence[Node], outputs: Sequence[Node], t: Node) -> list[Node]:
-    """Fold t into the key of what the cell draws, so that every step draws anew."""
-    keys = {n.inputs[0] for n in order if n.op is random.RANDOM_BITS}
-    folded = {key: random.folded(key, t) for key in keys}
-    draws = {
-        n: random.random_bits(folded[n.inputs[0]], n.attrs["stream"], n.shape, n.dtype)
-        for n in order
-        if n.op is random.RANDOM_BITS
-    }
-    mapping = ir.substitute(outputs, draws)
+def _keyed(outputs: Sequence[Node], t: Node, streams: set[random.Stream]) -> list[Node]:
+    """Fold t into the key of what the cell draws itself, so that every step draws anew.
+
+    Loops inside the cell get the folded key too. A draw from outside is a value as any other.
+    """
+    order = ir.topological(outputs)
+    if not any(_draws(n, streams) for n in order):
+        return list(outputs)
+    # The key, and what loops inside the cell have made of it; each in its form for step t.
+    keys = {random.KEY: random.folded(random.KEY, t)}
+    mapping: dict[Node, Node] = {}
+    for node in order:
+        inputs = tuple(mapping[n] for n in node.inputs)
+        if _draws(node, streams):
+            inputs = tuple(keys.get(n, m) for n, m in zip(node.inputs, inputs, strict=True))
+        with ir.noting_as(node.note):
+            mapping[node] = ir.with_inputs(node, inputs)
+            if node.op is elementwise.ELEMENTWISE and any(n in keys for n in node.inputs):
+                renewed = tuple(keys.get(n, mapping[n]) for n in node.inputs)
+                keys[node] = ir.with_inputs(node, renewed)
     return [mapping[n] for n in outputs]
+
+
+def _draws(node: Node, streams: set[random.Stream]) -> bool:
+    """Tell whether a node draws from one of some streams, or is a loop whose cell does."""
+    found = ir.with_bodies([node]) if node.op is loops.SCAN else iter([node])
+    return any(n.op is random.RANDOM_BITS and n.attrs["stream"] in streams for n in found)

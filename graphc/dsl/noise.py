@@ -6,6 +6,9 @@ once by each call of a compiled function that draws.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from typing import Any
 
 from graphc import ir
@@ -21,7 +24,7 @@ from graphc.ops.random import KEY, Stream
 def uniform(shape: Any, low: Any = 0.0, high: Any = 1.0, *, dtype: str | None = None) -> Tensor:
     """Draw floats evenly from [low, high)."""
     kind = _floats(dtype)
-    drawn = Tensor(random.uniform(KEY, Stream(), convert.shape_of(shape), kind))
+    drawn = Tensor(random.uniform(KEY, _stream(), convert.shape_of(shape), kind))
     if isinstance(low, float | int) and isinstance(high, float | int) and (low, high) == (0, 1):
         return drawn
     return functions.add(drawn * functions.subtract(high, low), low)
@@ -31,7 +34,7 @@ def uniform(shape: Any, low: Any = 0.0, high: Any = 1.0, *, dtype: str | None = 
 def normal(shape: Any, mean: Any = 0.0, scale: Any = 1.0, *, dtype: str | None = None) -> Tensor:
     """Draw floats from the normal distribution."""
     kind = _floats(dtype)
-    drawn = Tensor(random.normal(KEY, (Stream(), Stream()), convert.shape_of(shape), kind))
+    drawn = Tensor(random.normal(KEY, (_stream(), _stream()), convert.shape_of(shape), kind))
     return functions.add(drawn * scale, mean)
 
 
@@ -39,7 +42,7 @@ def normal(shape: Any, mean: Any = 0.0, scale: Any = 1.0, *, dtype: str | None =
 def random_bits(shape: Any, dtype: str = "uint32") -> Tensor:
     """Draw bits (uint32 or uint64), the same in every back end."""
     return Tensor(
-        random.random_bits(KEY, Stream(), convert.shape_of(shape), convert.dtype_of(dtype))
+        random.random_bits(KEY, _stream(), convert.shape_of(shape), convert.dtype_of(dtype))
     )
 
 
@@ -65,6 +68,28 @@ def dropout(x: Any, rate: float) -> Tensor:
     keeps = functions.greater_equal(uniform(node.shape, dtype=node.dtype), rate)
     dropped = functions.where(keeps, value * (1 / (1 - rate)), 0.0)
     return functions.phase(train=dropped, test=value)
+
+
+# The streams that each cell under way has made, so that its loop knows its own draws.
+_recorders: ContextVar[tuple[set[Stream], ...]] = ContextVar("graphc_recorders", default=())
+
+
+@contextmanager
+def recording() -> Iterator[set[Stream]]:
+    """Collect the streams that are made inside the block."""
+    made: set[Stream] = set()
+    token = _recorders.set((*_recorders.get(), made))
+    try:
+        yield made
+    finally:
+        _recorders.reset(token)
+
+
+def _stream() -> Stream:
+    stream = Stream()
+    for made in _recorders.get():
+        made.add(stream)
+    return stream
 
 
 def _floats(dtype: Any) -> str:

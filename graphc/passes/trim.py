@@ -77,7 +77,8 @@ def _without(node: Node, inputs: tuple[Node, ...], read: set[int]) -> tuple[Node
     leaves = (*(body.inputs[i] for i in given), body.inputs[-1])
     made = Graph(leaves, tuple(body.outputs[k] for k in kept))
     places = {k: i for i, k in enumerate(kept)}
-    if body is declared and new == walk and len(given) == len(inputs):
+    # A walk counts no sums, so the outputs are counted too.
+    if body is declared and len(kept) == len(body.outputs) and len(given) == len(inputs):
         return ir.with_inputs(node, inputs), places
     return ir.renoted(scan.scan(new, made, [inputs[i] for i in given]), node.note), places
 

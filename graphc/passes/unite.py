@@ -35,24 +35,32 @@ def _united(roots: Iterable[Node]) -> dict[Node, Node]:
     replaced: dict[Node, Node] = {}
     for group in groups.values():
         if len(group) > 1:
-            replaced |= _one(group, order)
+            leaves = group[0].attrs["body"].inputs
+            for members, outputs in _alike(group, leaves):
+                replaced |= _one(members, outputs, leaves, order)
     return replaced
 
 
-def _one(group: list[Node], order: list[Node]) -> dict[Node, Node]:
-    """Return what the results of a group's loops become, read from one loop."""
-    first = group[0]
-    leaves = first.attrs["body"].inputs
+Outputs = list[tuple[Node, ...]]
+
+
+def _alike(group: list[Node], leaves: tuple[Node, ...]) -> list[tuple[list[Node], Outputs]]:
+    """Return the loops that compute the same carries, with their outputs over common leaves."""
+    carries = group[0].attrs["carries"]
+    found: dict[tuple[Node, ...], tuple[list[Node], Outputs]] = {}
+    for node, outputs in zip(group, _common(group, leaves), strict=True):
+        members, ours = found.setdefault(outputs[:carries], ([], []))
+        members.append(node)
+        ours.append(outputs)
+    return [pair for pair in found.values() if len(pair[0]) > 1]
+
+
+def _one(
+    members: list[Node], ours: Outputs, leaves: tuple[Node, ...], order: list[Node]
+) -> dict[Node, Node]:
+    """Return what the results of some loops become, read from one loop."""
+    first = members[0]
     walk = scan.walk_of(first.attrs)
-    outputs = _common(group, leaves)
-    ours = [outputs[0]]
-    members = [first]
-    for node, found in zip(group[1:], outputs[1:], strict=True):
-        if found[: walk.carries] == ours[0][: walk.carries]:
-            members.append(node)
-            ours.append(found)
-    if len(members) == 1:
-        return {}
     counts = [scan.walk_of(n.attrs).stacked for n in members]
     ends = [walk.carries + c for c in counts]
     stacked = list(

@@ -198,6 +198,64 @@ def test_every_step_draws_anew_and_unrolled_draws_are_the_same(backend: str) -> 
     np.testing.assert_array_equal(rolled, flat)
 
 
+def test_a_draw_from_outside_is_a_value_as_any_other(backend: str) -> None:
+    mask, xs = gx.uniform((50,)), gx.input("xs", ("T", 50))
+    _, ys = gx.scan(lambda c, x: (c, (x + mask, gx.uniform((50,)))), gx.zeros(()), xs)
+    once, (held, drawn) = gx.evaluate((mask, ys), {"xs": np.zeros((3, 50))}, backend=backend)
+    np.testing.assert_array_equal(held, np.broadcast_to(once, (3, 50)))
+    assert len(np.unique(drawn, axis=0)) == 3
+
+
+def test_a_loop_in_a_loop_draws_anew_at_every_step_of_both(backend: str) -> None:
+    def outer(c: Any, x: Any) -> Any:
+        inner = gx.scan(lambda k, _: (k, gx.uniform((20,))), c, length=2)[1]
+        return c, (inner, gx.uniform((20,)))
+
+    _, ys = gx.scan(outer, gx.zeros(()), gx.input("xs", ("T",)))
+    at = {"xs": np.zeros(3)}
+    rolled, own = gx.evaluate(ys, at, backend=backend)
+    assert len(np.unique(np.concatenate([rolled.reshape(6, 20), own]), axis=0)) == 9
+    flat = gx.evaluate(gx.unroll(ys, T=3), at, backend=backend)
+    np.testing.assert_array_equal(rolled, flat[0])
+    np.testing.assert_array_equal(own, flat[1])
+
+
+def test_a_value_with_an_update_can_be_captured(backend: str) -> None:
+    xs, s = gx.input("xs", ("T", 2)), gx.state("s", (2,), 1.0)
+    mean = xs.mean(axis=0)
+    held = mean.with_update({s: s * 0.5 + mean})
+    last, _ = gx.scan(lambda h, x: (h + x - held, None), gx.zeros((2,)), xs)
+    module = gx.compile(gx.Program("p", f=gx.function([xs], last, training=True)), backend)
+    np.testing.assert_allclose(module.f([[1, 2], [3, 6]]), [0, 0], atol=1e-6)
+    np.testing.assert_allclose(module.state["s"], [2.5, 4.5])
+
+
+def test_only_a_loops_last_sum_is_read(backend: str) -> None:
+    """The inner loop's derivative has two sums, of which one is asked for."""
+    with gx.default_dtype("float64"):
+        xs, e = gx.input("xs", ("T", 2, 2)), gx.parameter("e", (2, 2), 0.3)
+
+        def outer(h: Any, x: Any) -> Any:
+            inner = lambda c, _: (gx.tanh(x @ gx.tanh(c)) + e, None)  # noqa: E731
+            return gx.scan(inner, h, length=2)[0], None
+
+        loss = gx.scan(outer, gx.ones((2, 2)), xs)[0].sum()
+    at = {"xs": np.arange(8.0).reshape(2, 2, 2) / 10}
+    got = gx.evaluate(gx.grad(loss, e), at, backend=backend)
+    expected = gx.evaluate(gx.grad(gx.unroll(loss, T=2), e), at)
+    np.testing.assert_allclose(got, expected, rtol=1e-12)
+
+
+def test_two_cells_over_one_sequence_run_once_each_with_their_derivatives() -> None:
+    xs, w = gx.input("xs", ("T", 2, 3)), gx.parameter("w", (3, 3))
+    cells = (gx.tanh, gx.sigmoid)
+    ends = [gx.scan(lambda h, x, f=f: (f(h @ w + x), None), gx.zeros((2, 3)), xs)[0] for f in cells]
+    loss = (ends[0] * ends[1]).sum()
+    made = gx.Program("p", f=gx.function([xs], [loss, gx.grad(loss, w)], training=True))
+    order = ir.topological(pipeline.canonical(made.ir).roots)
+    assert sum(n.op is loops.SCAN for n in order) == 4
+
+
 def test_what_nobody_reads_of_a_loop_is_not_computed() -> None:
     xs = gx.input("xs", ("T", 3))
     (kept, _), (ys, _) = gx.scan(
