@@ -27,7 +27,7 @@ from graphc.errors import (
 )
 from graphc.ir import Node
 from graphc.module import Module
-from graphc.ops import leaf
+from graphc.ops import leaf, scan
 from graphc.passes import pipeline
 
 _told: set[str] = set()
@@ -90,11 +90,12 @@ def compile_ir(
 def _check_bound(program: ir.Program, sizes: Mapping[str, int] | None, keyword: str) -> None:
     if sizes is not None and not isinstance(sizes, Mapping):
         raise SizeError(f"{keyword}= takes sizes by name, not {sizes!r:.60}")
-    known = dims.names(*(n.shape for f in program.functions for n in f.inputs))
+    order = [n for f in program.functions for n in ir.topological((*f.inputs, *f.roots))]
+    known = dims.names(*(t.shape for n in order for t in n.types), scan.lengths(order))
     for name, size in (sizes or {}).items():
         if name not in known:
             raise NameClashError(
-                f"{keyword}: no input has the dimension {name!r:.60}",
+                f"{keyword}: nothing has the dimension {name!r:.60}",
                 hint="known are " + ", ".join(known) if known else None,
             )
         if isinstance(size, bool) or not isinstance(size, int | np.integer) or size < 1:
@@ -184,7 +185,10 @@ def evaluate(
         raise CallError(f"evaluate: the input {name} has no value", hint=f'at={{"{name}": …}}')
     # Other names are let pass, so that at={**module.state, "x": x} serves any part of a network.
     types = [t for n in ir.topological(program.roots) for t in n.types]
-    sizes = dims.names(*(t.shape for t in types))
+    sizes = dims.names(*(t.shape for t in types), scan.lengths(ir.topological(program.roots)))
+    fixed = dims.names(*(n.shape for n in program.functions[0].inputs))
+    for name in (n for n in sizes if n not in fixed and n not in values):
+        raise CallError(f"evaluate: nothing fixes the size {name}", hint=f'at={{"{name}": 8}}')
     arguments = {k: v for k, v in values.items() if k in inputs or k in sizes}
     results = module.functions["evaluate"](**arguments)
     return structure.build(shape, [results[f"t{i}"] for i in range(len(tensors))])

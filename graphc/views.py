@@ -6,13 +6,13 @@ the suffix names. How they are made stands in `render` and `analysis`.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from graphc import ir
 from graphc.compiler import evaluate
-from graphc.dsl import graph, structure
+from graphc.dsl import graph, loops, structure
 from graphc.dsl.location import public
 from graphc.dsl.program import Function, Program
 from graphc.dsl.tensor import Tensor
@@ -91,7 +91,7 @@ def _unrolled(
     from graphc.render import sizes as dimensions
 
     nodes = {name: t.node for name, t in outputs.items()}
-    known = dimensions.checked(nodes.values(), sizes)
+    known = loops.checked_sizes("draw", nodes.values(), sizes)
     arrays = {(k.name if isinstance(k, Tensor) else k): v for k, v in (at or {}).items()}
     seen = dimensions.seen(nodes.values(), arrays)
     found, chosen = dimensions.bound(nodes, {**seen, **known})
@@ -132,7 +132,13 @@ def explain(loss: Any, wrt: Any, *, at: Mapping[Any, Any] | None = None) -> Deri
     values = _values({"loss": loss, "gradient": gradient}, at)
     if values is not None:
         values = {**values, **_by_step([loss], at), **_by_step([gradient], at)}
-    return derivation.explain(loss.node, target.node, gradient.node, values=values)
+    return derivation.explain(
+        loss.node,
+        target.node,
+        gradient.node,
+        values=values,
+        numbers=None if at is None else _numbers(at),
+    )
 
 
 @public
@@ -152,10 +158,6 @@ def chain(loss: Any, wrt: Any, *, at: Mapping[Any, Any] | None = None) -> Chain:
     target = _one("chain", loss, wrt)
     gradient = graph.grad(loss, target)
 
-    def numbers(nodes: Sequence[Node]) -> dict[Node, Any]:
-        found = evaluate([Tensor(n) for n in nodes], at, training=True)
-        return dict(zip(nodes, found, strict=True))
-
     values: dict[Node, Any] = {}
     if at is not None and any(n.op is scan.SCAN for n in ir.topological([loss.node])):
         values |= _values({"loss": loss, "gradient": gradient}, at) or {}
@@ -164,9 +166,19 @@ def chain(loss: Any, wrt: Any, *, at: Mapping[Any, Any] | None = None) -> Chain:
         loss.node,
         target.node,
         gradient.node,
-        numbers=None if at is None else numbers,
+        numbers=None if at is None else _numbers(at),
         values=values,
     )
+
+
+def _numbers(at: Mapping[Any, Any]) -> Callable[[Sequence[Node]], dict[Node, Any]]:
+    """Return what computes nodes from arrays, in the training form."""
+
+    def numbers(nodes: Sequence[Node]) -> dict[Node, Any]:
+        found = evaluate([Tensor(n) for n in nodes], at, training=True)
+        return dict(zip(nodes, found, strict=True))
+
+    return numbers
 
 
 def _one(word: str, loss: Tensor, wrt: Any) -> Tensor:

@@ -34,8 +34,10 @@ def write(
 ) -> None:
     """Write a program's project into a folder that exists.
 
-    Errors: UnsupportedError for a function of more buffers than a C stack should hold tables of
+    Errors: UnsupportedError for a function of more buffers than a C stack should hold tables of,
+        or a name that no text in C holds
     """
+    _check_names(program)
     for name, content in project(program, plan, read, cases).items():
         path = folder / name
         path.parent.mkdir(exist_ok=True)
@@ -66,6 +68,17 @@ def project(
         module.example: export_example.example(module, recorded),
         f"{name}.py": export_python.wrapper(module),
     }
+
+
+def _check_names(program: Program) -> None:
+    for node in program.states:
+        name: str = node.attrs["name"]
+        if "\0" in name:
+            raise UnsupportedError(
+                f"{name!r:.60} ends, in C, at its character 0",
+                where=node.note.where,
+                hint="another name, or export with the back end 'numpy'",
+            )
 
 
 def _check(plan: ProgramPlan) -> None:

@@ -145,13 +145,19 @@ def _outputs(r: _Recorded, places: list[int]) -> list[str]:
     ]
 
 
+def _said(text: str) -> str:
+    """Return a text to print, whose control characters no terminal acts on."""
+    shown = text if text.isprintable() else repr(text)[1:-1]
+    return c_string(shown)
+
+
 def _compared(what: str, got: str, array: Array, at: int, tolerance: float) -> str:
     wanted = f"golden + {at}"
     if not array.dtype.name.startswith("float"):
         same = f"memcmp({got}, {wanted}, {array.nbytes}) == 0"
-        return f"  expect({same}, {c_string(what)});"
+        return f"  expect({same}, {_said(what)});"
     kind = _kind(array)
-    return f"  compare({c_string(what)}, {got}, {wanted}, {array.size}, '{kind}', {tolerance!r});"
+    return f"  compare({_said(what)}, {got}, {wanted}, {array.size}, '{kind}', {tolerance!r});"
 
 
 def _kind(array: Array) -> str:
@@ -228,7 +234,7 @@ def _slopes(r: _Recorded, places: list[int]) -> list[str]:
     for slope in r.case.slopes:
         what = f"{r.face.function.name}: dL/d{slope.leaf}"
         if not slope.directions:
-            lines.append(f"  uncompared({c_string(what)});")
+            lines.append(f"  uncompared({_said(what)});")
         lines += [_slope(r, slope, d, places, what) for d in slope.directions]
     return lines
 
@@ -241,7 +247,7 @@ def _slope(r: _Recorded, slope: Slope, direction: Direction, places: list[int], 
     along = "NULL" if direction.signs else f"golden + {places[slope.gradient]}"
     way = "made-up signs" if direction.signs else "itself"
     fields = [
-        f"{c_string(f'{what} along {way}')}, weights, bytes, s, work, in, out,",
+        f"{_said(f'{what} along {way}')}, weights, bytes, s, work, in, out,",
         f"call_{r.face.symbol}, {slope.loss}, {slope.gradient}, {state}, {given},",
         f"'{_kind(loss)}', '{_kind(gradient)}', {gradient.size}, {along},",
         f"{direction.step!r}, {direction.tolerance!r}",

@@ -1,7 +1,8 @@
 """How gradients flow: their norms by parameter, by layer, and by step of each loop.
 
-Norms are tensors, so a program can return them at every step of training; with ``at=`` they are
-numbers too. It trains nothing and draws no graph.
+Norms are tensors, so a program can return them at every step of training, under output names of
+its own: ``gx.function(inputs, list(flow.norms.values()))``. With ``at=`` they are numbers too. It
+trains nothing and draws no graph.
 """
 
 from __future__ import annotations

@@ -53,13 +53,13 @@ class Dense:
             if self.weight is None:
                 inputs = width_of("Dense", node)
                 dtype = node.dtype if node.tensor.is_float else None
-                self.weight = declare.parameter(
-                    "weight", (inputs, self.units), self.init, dtype=dtype
-                )
+                shape = (inputs, self.units)
+                weight = declare.parameter("weight", shape, self.init, dtype=dtype)
                 if self.has_bias:
                     self.bias = declare.parameter(
                         "bias", (self.units,), self.bias_init, dtype=dtype
                     )
+                self.weight = weight  # last, so that a call that fails leaves no half of it
             product = functions.matmul(Tensor(node), self.weight)
             return product if self.bias is None else product + self.bias
 
@@ -125,9 +125,10 @@ class Conv2d:
                 rows=[(node.label, str(node.type), "N C H W")],
             )
         shape = (self.filters, channels // groups, *self.kernel)
-        self.weight = declare.parameter("weight", shape, self.init, dtype=node.dtype)
+        weight = declare.parameter("weight", shape, self.init, dtype=node.dtype)
         if self.has_bias:
             self.bias = declare.parameter("bias", (self.filters,), self.bias_init, dtype=node.dtype)
+        self.weight = weight  # last, so that a call that fails leaves no half of it
 
 
 def width_of(layer: str, node: ir.Node) -> int:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
+
+import numpy as np
 
 from graphc import dims, ir
 from graphc.dims import Dim
@@ -11,7 +13,7 @@ from graphc.dsl import convert, noise, structure
 from graphc.dsl.convert import node_of
 from graphc.dsl.location import public
 from graphc.dsl.tensor import Tensor
-from graphc.errors import GraphError, ShapeError
+from graphc.errors import CallError, GraphError, ShapeError, SizeError
 from graphc.ir import Graph, Node
 from graphc.ops import elementwise, leaf, linear, phase, random
 from graphc.ops import scan as loops
@@ -44,7 +46,8 @@ def scan(
         length: the number of steps, where there are no sequences.
         reverse: from the last position to the first; positions are kept.
         lengths: (N,) integers; from step ``lengths[n]`` on, sample n keeps its carry and its ys
-            are 0. Carries and ys then have N as their first axis.
+            are 0. Carries and ys then have N as their first axis. What stands in the padding is
+            computed all the same: numbers, no NaN, or 0 · NaN reaches the gradients.
         truncate: no gradient passes the borders between steps k - 1 and k, 2k - 1 and 2k, ….
 
     Errors: ShapeError for a carry that changes, or sequences of unequal length; GraphError
@@ -57,21 +60,49 @@ def unroll(nest: Any, **sizes: int) -> Any:
     """Return tensors with their loops unrolled: copies of each cell, parameters shared.
 
     Keywords are sizes of named dimensions, which become numbers: ``gx.unroll(loss, T=5)``. Inputs
-    with a named size become new inputs of the same name. Each copy knows its step.
+    with a named size become new inputs of the same name (`graphc.find` gives them). Each copy knows
+    its step: a tensor called ``h`` in the cell is ``h[3]`` in the fourth.
 
-    Errors: UnsupportedError for a loop whose length stays open
+    Errors: UnsupportedError for a loop whose length stays open; CallError, SizeError
     """
     leaves, shape = structure.flatten(nest)
     nodes = [node_of(t) for t in leaves]
+    sizes = checked_sizes("unroll", nodes, sizes)
     function = ir.Function("unroll", (), tuple(nodes), training=True)
     made = passes.unroll(ir.Program("unroll", (function,)), sizes).functions[0]
     return structure.build(shape, [Tensor(n) for n in made.outputs])
+
+
+def checked_sizes(word: str, nodes: Iterable[Node], sizes: Mapping[str, Any]) -> dict[str, int]:
+    """Return sizes of named dimensions as numbers.
+
+    Errors: CallError for a name that no tensor or loop has, SizeError for what is no size
+    """
+    if not sizes:
+        return {}
+    order = ir.topological(nodes)
+    types = [t for n in ir.with_bodies(order) for t in n.types]
+    known = dims.names(*(t.shape for t in types), loops.lengths(order))
+    for name, size in sizes.items():
+        if name not in known:
+            raise CallError(
+                f"{word}: nothing has the dimension {name!r:.60}",
+                hint="known are " + ", ".join(known) if known else None,
+            )
+        is_whole = isinstance(size, int | np.integer) and not isinstance(size, bool)
+        if not is_whole or not 1 <= size <= dims.LARGEST:
+            raise SizeError(f"{word}: {name} is a whole number from 1 on, not {size!r:.60}")
+    return {name: int(size) for name, size in sizes.items()}
 
 
 class _Loop:
     """A loop on its way from a cell to a node."""
 
     def __init__(self, cell: Cell, init: Any, xs: Any, length: Any, lengths: Any) -> None:
+        if not callable(cell):
+            raise GraphError(f"scan: a cell is a function of (carry, x), not {cell!r:.60}")
+        if isinstance(length, bool):
+            raise ShapeError(f"scan: length is a number of steps or a name, not {length}")
         self.cell = cell
         self.steps: Any = None
         carries, self.carry = structure.flatten(init)
@@ -85,6 +116,8 @@ class _Loop:
 
     def declared(self, reverse: bool, truncate: int | None) -> tuple[Any, Any]:
         """Call the cell, close its body, and return the last carry and the stacked ys."""
+        if not isinstance(reverse, bool):
+            raise GraphError(f"scan: reverse is True or False, not {reverse!r:.60}")
         if truncate is not None and convert.whole("scan: truncate", truncate) < 1:
             raise GraphError(f"scan: truncate is a number of steps from 1 on, not {truncate}")
         carries = [leaf.input(f"carry{i}", n.shape, n.dtype) for i, n in enumerate(self.init)]
@@ -95,7 +128,7 @@ class _Loop:
         keyed = _keyed([*new, *outputs], t, streams)
         body, captured = _closed([*carries, *steps], t, keyed)
         walk = loops.Walk(
-            self.length, len(carries), len(steps), len(outputs), bool(reverse), truncate or 0
+            self.length, len(carries), len(steps), len(outputs), reverse, truncate or 0
         )
         node = loops.scan(walk, body, [*self.init, *self.sequences, *captured])
         results = [Tensor(n) for n in loops.results(node)]

@@ -6,16 +6,18 @@ parameters: for training, for sampling, for a stream. They know no loop but ``gx
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
+from graphc import dims
 from graphc.dsl import declare, functions, initialisers, loops, movement
-from graphc.dsl.convert import node_of, whole
+from graphc.dsl.convert import node_of, number, whole
 from graphc.dsl.layers import width_of
 from graphc.dsl.location import public
 from graphc.dsl.names import scope
 from graphc.dsl.tensor import Tensor
-from graphc.errors import GraphError, ShapeError
+from graphc.errors import GraphcError, GraphError, ShapeError
 from graphc.ir import Node
 
 Carry = Any  # a tensor, or for an LSTM the pair (h, c)
@@ -55,8 +57,9 @@ class Recurrent:
             )
         with scope(self.name):
             if carry is None:
-                carry = self._zeros(node.shape[1:-1], node)
-            return loops.scan(self._stepped, carry, Tensor(node), **walk)
+                carry = self._zeros(node.shape[1:-1], _float_of(node))
+            with self._unchanged_on_error():
+                return loops.scan(self._stepped, carry, Tensor(node), **walk)
 
     @public
     def cell(self, carry: Carry, x: Any) -> tuple[Carry, Tensor]:
@@ -64,32 +67,57 @@ class Recurrent:
 
         Shapes: x (N, in) or (in,), each part of the carry (N, units) or (units,)
         """
-        with scope(self.name):
+        with scope(self.name), self._unchanged_on_error():
             return self._stepped(carry, x)
 
-    @public
-    def zeros(self, *shape: Any) -> Carry:
-        """Return a carry of zeros; ``layer.zeros("N")`` is one for N samples."""
-        return self._zeros(shape, None)
+    @contextmanager
+    def _unchanged_on_error(self) -> Iterator[None]:
+        """Let a call that fails declare nothing."""
+        held = self.weight_x, self.weight_h, self.bias, self.bias_h
+        try:
+            yield
+        except GraphcError:
+            self.weight_x, self.weight_h, self.bias, self.bias_h = held
+            raise
 
-    def _zeros(self, shape: tuple[Any, ...], like: Node | None) -> Carry:
-        dtype = like.dtype if like is not None and like.tensor.is_float else None
+    @public
+    def zeros(self, *shape: Any, dtype: str | None = None) -> Carry:
+        """Return a carry of zeros; ``layer.zeros("N")`` is one for N samples.
+
+        Its dtype is that of the weights, once there are any.
+        """
+        if dtype is None and self.weight_x is not None:
+            dtype = self.weight_x.dtype
+        return self._zeros(shape, dtype)
+
+    def _zeros(self, shape: tuple[Any, ...], dtype: str | None) -> Carry:
         parts = tuple(movement.zeros((*shape, self.units), dtype) for _ in range(self._carries))
         return parts if self._carries > 1 else parts[0]
 
     def _stepped(self, carry: Carry, x: Any) -> tuple[Carry, Tensor]:
         node = node_of(x)
+        tensors = self._checked_carry(carry, node)
         if self.weight_x is None:
             self._declare(node)
+        return self._step(self, tuple(tensors) if self._carries > 1 else tensors[0], Tensor(node))
+
+    def _checked_carry(self, carry: Carry, x: Node) -> list[Tensor]:
         parts = carry if isinstance(carry, tuple | list) else (carry,)
         if len(parts) != self._carries:
             wanted = "the pair (h, c)" if self._carries == 2 else "one tensor h"
             raise GraphError(f"{self.kind}: the carry is {wanted}, not {len(parts)} of them")
-        tensors = [Tensor(node_of(part, node.dtype)) for part in parts]
-        return self._step(self, tuple(tensors) if self._carries > 1 else tensors[0], Tensor(node))
+        nodes = [node_of(part, _float_of(x)) for part in parts]
+        for node in nodes:
+            width = node.shape[-1] if node.shape else None
+            if width is None or dims.equal(width, self.units) is False:
+                raise ShapeError(
+                    f"{self.kind}: a carry has {self.units} units",
+                    rows=[("carry", str(node.type)), ("x", str(x.type))],
+                )
+        return [Tensor(n) for n in nodes]
 
     def _declare(self, x: Node) -> None:
-        dtype = x.dtype if x.tensor.is_float else None
+        dtype = _float_of(x)
         columns, width = self._gates * self.units, width_of(self.kind, x)
         init = self._init["init"]
         init = initialisers.of(init if init is not None else initialisers.glorot(), None)
@@ -100,11 +128,15 @@ class Recurrent:
             self.bias_h = declare.parameter("bias_h", (self.units,), 0, dtype=dtype)
 
 
+def _float_of(node: Node) -> str | None:
+    return node.dtype if node.tensor.is_float else None
+
+
 def _checked(kind: str, units: Any) -> int:
-    number = whole(f"{kind}: the number of units", units)
-    if number < 1:
-        raise ShapeError(f"{kind}: the number of units is at least 1, not {number}")
-    return number
+    size = whole(f"{kind}: the number of units", units)
+    if size < 1:
+        raise ShapeError(f"{kind}: the number of units is at least 1, not {size}")
+    return size
 
 
 # ---------------------------------------------------------------- the three
@@ -124,6 +156,8 @@ def RNN(  # noqa: N802  (a layer's name)
     Shapes: x (…, in), h (…, units); weight_x (in, units), weight_h (units, units), bias (units,)
     Source: Elman 1990
     """
+    if not callable(activation):
+        raise GraphError(f"RNN: the activation is a function of a tensor, not {activation!r:.60}")
 
     def step(w: Recurrent, h: Tensor, x: Tensor) -> tuple[Carry, Tensor]:
         h = activation(x @ w.weight_x + h @ w.weight_h + w.bias).named("h")
@@ -169,7 +203,11 @@ def LSTM(  # noqa: N802
 
     size = _checked("LSTM", units)
     if bias_init is None:
-        gates = [0.0] * size, [float(forget_bias)] * size, [0.0] * (2 * size)
+        gates = (
+            [0.0] * size,
+            [float(number("LSTM: forget_bias", forget_bias))] * size,
+            [0.0] * (2 * size),
+        )
         bias_init = [b for gate in gates for b in gate]
     made = {"init": init, "bias_init": bias_init}
     return Recurrent("LSTM", size, name, gates=4, carries=2, step=step, **made)

@@ -159,6 +159,11 @@ def scan(walk: Walk, body: Graph, inputs: Sequence[Node]) -> Node:
     return ir.apply(SCAN, inputs, attrs)
 
 
+def lengths(order: Iterable[Node]) -> tuple[Dim, ...]:
+    """Return the lengths of the loops of an order, those inside loops too."""
+    return tuple(n.attrs["length"] for n in ir.with_bodies(order) if n.op is SCAN)
+
+
 def stacked_carry(node: Node) -> Node | None:
     """Return the value of the body whose stack a node is, if it is a carry of the loop too.
 

@@ -210,5 +210,9 @@ def _legend(chain: Chain) -> Iterator[str]:
     yield ""
     if any(INCOMING in factor.rule for factor in chain.factors):
         yield f"{INCOMING} is the product of the factors before"
+    if chain.repeated:
+        yield "Π is the product over the steps back: none, one, two, …"
+    if len({factor.numerator for factor in chain.repeated}) > 1:
+        yield "(from one on, where a path leaves it by another carry than it enters by)"
     if any(factor.reused for factor in chain.factors):
         yield "re-used: chains to other parameters have this factor too"

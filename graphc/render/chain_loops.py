@@ -58,8 +58,11 @@ def over_time(
     entries = {n: s for loop in found for n, s in _entries(loop, symbols).items()}
     quantities = [_measured(q, _node_of(q, symbols, shown), reading) for q in made.quantities]
     before = [_entry(node, symbol) for node, symbol in entries.items()]
+    paths = _through_all_carries(made.paths, {f.numerator for f in repeated})
     return replace(
         made,
+        paths=paths,
+        count=made.count + len(paths) - len(made.paths),
         quantities=(
             *(_measured(q, n, reading) for q, n in zip(before, entries, strict=True)),
             *quantities,
@@ -67,6 +70,21 @@ def over_time(
         repeated=tuple(repeated),
         over=tuple(loop.block.words for loop in found),
     )
+
+
+def _through_all_carries(
+    paths: tuple[tuple[Factor, ...], ...], carries: set[str]
+) -> tuple[tuple[Factor, ...], ...]:
+    """Return paths that leave the steps back by each carry, not only by the one they enter by.
+
+    Before the first step back a gradient is at one carry; after it, at all of them.
+    """
+    more: dict[tuple[Factor, ...], None] = dict.fromkeys(paths)
+    for path in paths:
+        places = [i for i, f in enumerate(path) if f.denominator in carries]
+        for other in places[1:]:
+            more[(*path[: places[0] + 1], *path[other + 1 :])] = None
+    return tuple(more)
 
 
 def _crossed(opened: Opened, shown: Sequence[Node]) -> list[Loop]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import textwrap
 from collections.abc import Container, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -26,13 +26,15 @@ from graphc.render import (
     naming,
     notation,
     recurrence,
+    states,
     words,
 )
 from graphc.render.backward import Reading
 from graphc.render.formulas import ATOM, COMPARISON, PLAIN, Term
 from graphc.render.forward import Values, leaf_kind
-from graphc.render.loops import Opened
+from graphc.render.loops import Loop, Opened
 from graphc.render.notation import Math
+from graphc.render.states import Numbers, Slopes
 
 _LONGEST = 2000  # characters of a final formula; what would be longer keeps its symbols
 _PIECE = 1500  # characters of a step that is still put into the next ones
@@ -123,7 +125,14 @@ class Derivation:
                 yield head, chosen
 
 
-def explain(loss: Node, wrt: Node, gradient: Node, *, values: Values | None = None) -> Derivation:
+def explain(
+    loss: Node,
+    wrt: Node,
+    gradient: Node,
+    *,
+    values: Values | None = None,
+    numbers: Numbers | None = None,
+) -> Derivation:
     """Return the derivation of ``gradient``, the derivative of the loss by ``wrt``.
 
     Args:
@@ -131,6 +140,7 @@ def explain(loss: Node, wrt: Node, gradient: Node, *, values: Values | None = No
         wrt: a node that it depends on.
         gradient: its derivative, as it was derived.
         values: arrays of nodes, whose numbers are shown.
+        numbers: computes nodes; the recurrences of small loops then have numbers too.
 
     Errors: GradientError if the loss does not depend on ``wrt``
     """
@@ -145,8 +155,19 @@ def explain(loss: Node, wrt: Node, gradient: Node, *, values: Values | None = No
         reading = backward.read(loss, {target: gradient}, values or {}, "L")
     goal = reading.asked[target]
     writer = _Writer.of(reading, goal, target, opened)
+    if numbers is not None:
+        writer = replace(writer, asked=Asked(loss, wrt, numbers))
     symbol = writer.back[goal]
     return Derivation(f"{symbol}, step by step", tuple(writer.steps(goal, symbol)))
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Asked:
+    """What was asked for, as it was given, and what computes its nodes."""
+
+    loss: Node
+    wrt: Node
+    numbers: Numbers
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,6 +181,7 @@ class _Writer:
     by_note: Mapping[Note, Node]
     target: str
     opened: Opened | None
+    asked: Asked | None = None
 
     @staticmethod
     def of(reading: Reading, goal: Node, target: str, opened: Opened | None) -> _Writer:
@@ -238,16 +260,31 @@ class _Writer:
         wrt = next((n for n, s in self.reading.symbols.items() if s == self.target), None)
         if self.opened is None or wrt is None:
             return
-        for found in recurrence.equations(self.opened, self.names, wrt):
+        measured: dict[Loop | None, Slopes | None] = {None: None}
+        for found in recurrence.equations(self.opened, self.names, wrt, self.reading.loss):
+            if found.loop not in measured and found.loop is not None:
+                measured[found.loop] = self._slopes(found.loop)
             yield Step(
                 "time",
                 found.symbol,
                 found.expression,
                 found.type,
                 (found.rule,),
+                value=_in_time(measured[found.loop], found.of, wrt),
                 left=found.left,
                 right=found.right,
             )
+
+    def _slopes(self, loop: Loop) -> Slopes | None:
+        """Return the numbers of a loop's derivatives, where they are asked for."""
+        asked = self.asked
+        if asked is None:
+            return None
+        body = loop.node.attrs["body"]
+        for node in ir.topological((asked.loss,)):
+            if node.op is scan.SCAN and node.attrs["body"].inputs == body.inputs:
+                return states.slopes(node, asked.loss, asked.wrt, asked.numbers)
+        return None
 
     def _gradient(self, node: Node) -> Step:
         of = self.reading.gradients.get(node, ())
@@ -311,6 +348,22 @@ class _Writer:
             elif (forward := self.by_note.get(origin.note)) is not None and forward.inputs:
                 found[_rule(forward)] = None
         return iter(found)
+
+
+def _in_time(slopes: Slopes | None, of: str, wrt: Node) -> str:
+    """Return the numbers of a recurrence, by position."""
+    if slopes is None or not of:
+        return ""
+    array: states.Array = getattr(slopes, of)
+    if of == "summed":
+        return words.array_text(array.reshape([d for d in wrt.shape if isinstance(d, int)]))
+    shown = slopes.in_order(array)
+    return words.value_words(shown) if shown.size > _NUMBERS else words.array_text(_flat(shown))
+
+
+def _flat(array: states.Array) -> states.Array:
+    """Return an array without the axes of a state and of a weight of one element."""
+    return array.reshape([n for i, n in enumerate(array.shape) if i == 0 or n > 1])
 
 
 def _term(name: str) -> Term:

@@ -17,8 +17,8 @@ from graphc.ops.scalar import Argument, Number, Tree
 from graphc.render import formulas, naming
 from graphc.render.formulas import ATOM, COMPARISON, MATRIX, POWER, PRODUCT, SUM, UNARY, Term
 
-INCOMING = "•"  # what the factors to the left have gathered
-_INDEXED = re.compile(r"(.+)\[([^\[\]]{1,24})\]", re.DOTALL)  # a quantity at a step of a loop
+_INDEX = re.compile(r"([a-z]\d*)(?: ([−+]) (\d+))?")  # t, t − 1
+_HANDED = re.compile(r"(∂L/∂.+) ((?:from|for) [a-z]\d* [−+] 1)", re.DOTALL)
 _SYMBOL = re.compile(r"([^\W\d_])_?(\d*)")  # one letter, and a number that becomes its index
 _STEP = re.compile(r"(.+)\[([^\[\]]+)\]")
 
@@ -85,12 +85,18 @@ def symbol(name: str) -> Math:
 
     What stands in brackets at its end is an index too: ``h[t − 1]``.
     """
-    if name.startswith("∂L/∂"):
-        return derivative("L", name.removeprefix("∂L/∂"))
+    handed = _HANDED.fullmatch(name)
+    if handed is not None:
+        return Math("index", parts=(bracketed(symbol(handed[1])), word(handed[2])))
+    above, is_derivative, below = name.partition("/∂")
+    if name.startswith("∂") and is_derivative:
+        return fraction(symbol(above), row("∂", symbol(below)))
+    if name.startswith("∂") and len(name) > 1:
+        return row("∂", symbol(name[1:]))
     name = unicodedata.normalize("NFC", name)
     at_step = _STEP.fullmatch(name)
     if at_step is not None:
-        return Math("index", parts=(_with_brackets(symbol(at_step[1])), word(at_step[2])))
+        return Math("index", parts=(_with_brackets(symbol(at_step[1])), _index(at_step[2])))
     found = _SYMBOL.fullmatch(name)
     if found is None:
         return word(name)
@@ -102,10 +108,13 @@ def _with_brackets(math: Math) -> Math:
     return bracketed(math) if math.kind in ("index", "fraction") else math
 
 
-def _inner(name: str) -> Math:
-    """Return a name that gets an index: one that has one already keeps it inside."""
-    math = symbol(name)
-    return bracketed(math) if math.kind in ("index", "fraction") else math
+def _index(text: str) -> Math:
+    """Return the index of a step: ``t − 1`` as a difference, other text as a word."""
+    found = _INDEX.fullmatch(text)
+    if found is None:
+        return word(text)
+    letter, between, number = found.groups()
+    return row(symbol(letter), between, Math("number", number)) if between else symbol(letter)
 
 
 def derivative(numerator: str, denominator: str) -> Math:

@@ -9,7 +9,7 @@ derivative by its own cotangent; knows no text of a whole derivation.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from graphc import dims, ir
 from graphc.ir import Graph, Node
@@ -36,6 +36,8 @@ class Equation:
         rule: why.
         node: the graph of the expression, where it is one; leaves called ``symbol`` and
             ``previous`` carry the tangents.
+        loop: the loop that it is of.
+        of: which of the loop's `states.Slopes` its numbers are; empty for a part of a state.
     """
 
     symbol: str
@@ -45,15 +47,21 @@ class Equation:
     type: str
     rule: str
     node: Node | None = None
+    loop: Loop | None = None
+    of: str = ""
 
 
-def equations(opened: Opened, names: Mapping[Node, str], wrt: Node) -> Iterator[Equation]:
+def equations(
+    opened: Opened, names: Mapping[Node, str], wrt: Node, loss: Node | None = None
+) -> Iterator[Equation]:
     """Yield the recurrences of all loops that capture a tensor, or what it is spread to.
 
     Args:
         opened: the graph of a loss and its gradient, its loops open.
         names: the symbols of the forward pass.
         wrt: the tensor, as a node of that graph.
+        loss: what is derived, as a node of that graph; where it reads the tensor in other ways
+            than through a loop's state, the sum over time says so.
     """
     found = dict.fromkeys(opened.loops[n] for n in opened.order if n in opened.loops)
     derived = {loop.partner for loop in found}
@@ -64,7 +72,25 @@ def equations(opened: Opened, names: Mapping[Node, str], wrt: Node) -> Iterator[
             read = [n for n in captured if _unspread(loop.inner[n]) is wrt]
             carries = [i for i in range(loop.walk.carries) if _is_moved(loop, i, names)]
             if read and carries:
-                yield from _Writer(loop, names, names[wrt], read, carries).equations()
+                only = loss is None or not _goes_around(opened, loop, wrt, loss)
+                made = _Writer(loop, names, names[wrt], read, carries, only, wrt)
+                yield from (replace(e, loop=loop) for e in made.equations())
+
+
+def _goes_around(opened: Opened, loop: Loop, wrt: Node, loss: Node) -> bool:
+    """Tell whether a loss reads a tensor in other ways than through what a loop's steps hand on."""
+    reached = _reached(opened.order, wrt, set(loop.renewed))
+    return loss in reached or any(n.inputs[0] in reached for n in loop.carries)
+
+
+def _reached(order: Sequence[Node], wrt: Node, cut: set[Node]) -> set[Node]:
+    """Return the nodes that a tensor moves, but for those that only ``cut`` ones lead to."""
+    found = {wrt}
+    for node in order:
+        moves = node not in cut and node.op.name != "stop_gradient"
+        if moves and any(n in found for n in node.inputs):
+            found.add(node)
+    return found
 
 
 def _unspread(node: Node) -> Node:
@@ -84,6 +110,8 @@ class _Writer:
     target: str
     read: Sequence[Node]
     carries: Sequence[int]
+    is_all: bool
+    wrt: Node
 
     @property
     def states(self) -> list[str]:
@@ -101,6 +129,7 @@ class _Writer:
         yield self._summed()
 
     def _of_carry(self, i: int, state: str) -> Iterator[Equation]:
+        of = ("back", "use", "total") if self.is_scalar and len(self.carries) == 1 else ("", "", "")
         alone = self._tangent(i, uses=True, carries=())
         whole = self._tangent(i, uses=True, carries=self.carries)
         if self.is_scalar:
@@ -109,15 +138,25 @@ class _Writer:
                 if back is not None:
                     before = self._before(j)
                     left = _derivative(state, before)
-                    yield self._written(f"∂{state}/∂{before}", left, back, "one step back")
+                    said = "one step back"
+                    made = self._written(f"∂{state}/∂{before}", left, back, said)
+                    yield replace(made, of=of[0])
         if alone is not None:
             name, left = self._moved(f"⁺{state}")
             said = f"the use of {self.target} at this step alone"
-            yield self._written(name, left, alone, said)
+            yield replace(self._written(name, left, alone, said), of=of[1])
         if whole is not None:
             name, left = self._moved(state)
-            said = "the recurrence: this step's use, and what was handed on, 0 at first"
-            yield self._written(name, left, whole, said)
+            said = "the recurrence: this step's use, and what was handed on"
+            is_first = self._is_first(i)
+            said += ", the first state's own at first" if is_first else ", 0 at first"
+            said += " and at each border" if self.loop.walk.truncate else ""
+            yield replace(self._written(name, left, whole, said), of=of[2])
+
+    def _is_first(self, i: int) -> bool:
+        """Tell whether the first state depends on the target."""
+        first = self.loop.carries[i].inputs[0]
+        return self.wrt in set(ir.topological((first,)))
 
     def _moved(self, state: str) -> tuple[str, Math]:
         """Return how a state's movement with the target is called."""
@@ -182,7 +221,8 @@ class _Writer:
         rule = "the recurrence unrolled: the use at step k, carried on from step to step"
         if self.loop.walk.truncate:
             k = self.loop.walk.truncate
-            rule += f"; no gradient passes the borders every {k} steps, so k begins at the last one"
+            every = f"every {k} steps" if k > 1 else "between any two steps"
+            rule += f"; no gradient passes the borders {every}, so k begins at the last one"
         return Equation(
             f"∂{at(state, t)}/∂{self.target}",
             f"Σ_k {product} ⋯ {first} {use},  {end}",
@@ -196,6 +236,7 @@ class _Writer:
             ),
             "",
             rule,
+            of="unrolled",
         )
 
     def _summed(self) -> Equation:
@@ -204,15 +245,21 @@ class _Writer:
         t, target = self.loop.letter, self.target
         total = f"∂L/∂{state}", f"∂⁺{state}/∂{target}"
         alone = f"∂⁺L/∂{state}", f"∂{state}/∂{target}"
-        text = " = ".join(f"Σ_{t} {a} {b}" for a, b in (alone, total))
+        # The other reading counts what the first state does too.
+        pairs = (total,) if any(map(self._is_first, self.carries)) else (alone, total)
+        text = " = ".join(f"Σ_{t} {a} {b}" for a, b in pairs)
         big = Math("index", parts=(notation.sign("Σ"), word(t)))
-        parts = [row(big, _fraction(a), _fraction(b)) for a, b in (alone, total)]
+        parts = [row(big, _fraction(a), _fraction(b)) for a, b in pairs]
         rule = (
             f"the sum over time; ∂⁺L/∂{state} is what a step's own outputs do to the loss, "
             f"∂L/∂{state} all that follows too"
         )
-        left = _fraction(f"∂L/∂{target}")
-        return Equation(f"∂L/∂{target}", text, left, notation.equated(parts), "", rule)
+        name, left = f"∂L/∂{target}", _fraction(f"∂L/∂{target}")
+        if not self.is_all:
+            name, left = f"{name} through {state}", row(left, word(f" through {state}"))
+            rule += f"; {target} is read in other ways too, whose gradients add up with this"
+        right = notation.equated(parts)
+        return Equation(name, text, left, right, "", rule, of="summed")
 
 
 def tangent(output: Node, moving: Sequence[tuple[Node, Node]]) -> Node | None:

@@ -11,36 +11,11 @@ from typing import Any
 import numpy as np
 
 from graphc import dims, ir
-from graphc.errors import CallError, SizeError
 from graphc.ir import Node
 from graphc.ops import leaf, scan
 from graphc.passes.bind import bind
 
 SHOWN = 3  # steps of a loop whose length stays open
-
-
-def checked(outputs: Iterable[Node], sizes: Mapping[str, Any]) -> dict[str, int]:
-    """Return sizes of named dimensions as numbers.
-
-    Errors: CallError for a name that no tensor or loop has, SizeError for what is no size
-    """
-    known = _names(outputs) if sizes else ()
-    for name, size in sizes.items():
-        if name not in known:
-            raise CallError(
-                f"draw: nothing has the dimension {name!r:.60}",
-                hint="known are " + ", ".join(known) if known else None,
-            )
-        is_whole = isinstance(size, int | np.integer) and not isinstance(size, bool)
-        if not is_whole or not 1 <= size <= dims.LARGEST:
-            raise SizeError(f"draw: {name} is a whole number from 1 on, not {size!r:.60}")
-    return {name: int(size) for name, size in sizes.items()}
-
-
-def _names(outputs: Iterable[Node]) -> tuple[str, ...]:
-    order = list(ir.with_bodies(ir.topological(outputs)))
-    lengths = [scan.walk_of(n.attrs).length for n in order if n.op is scan.SCAN]
-    return dims.names(*(t.shape for n in order for t in n.types), lengths)
 
 
 def seen(outputs: Iterable[Node], arrays: Mapping[Any, Any]) -> dict[str, int]:
@@ -83,6 +58,4 @@ def _bound(nodes: Sequence[Node], sizes: Mapping[str, int]) -> tuple[Node, ...]:
 
 
 def _open_lengths(nodes: Sequence[Node]) -> tuple[str, ...]:
-    order = ir.with_bodies(ir.topological(nodes))
-    lengths = [scan.walk_of(n.attrs).length for n in order if n.op is scan.SCAN]
-    return dims.names(lengths)
+    return dims.names(scan.lengths(ir.topological(nodes)))

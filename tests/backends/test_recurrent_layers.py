@@ -176,3 +176,40 @@ def test_a_layer_takes_sequences_and_a_number_of_units() -> None:
     assert caught.value.message == (
         "LSTM: the last axis has no number of elements, so the weight has no shape"
     )
+
+
+def test_a_call_that_fails_declares_nothing() -> None:
+    layer, xs = gx.nn.RNN(3), gx.input("xs", ("T", "N", 2))
+    with pytest.raises(gx.errors.ShapeError) as caught:
+        layer(xs, gx.zeros(("N", 4)))
+    assert caught.value.message == "RNN: a carry has 3 units"
+    assert layer.weight_x is None
+    assert gx.parameters(layer(gx.input("xs", ("T", "N", 5)))[1])["rnn.weight_x"].shape == (5, 3)
+
+
+def test_a_bias_of_another_size_leaves_the_layer_undeclared() -> None:
+    layer, xs = gx.nn.LSTM(3, bias_init=[1, 2]), gx.input("xs", ("T", "N", 2))
+    for _ in range(2):
+        with pytest.raises(gx.errors.ShapeError, match=r"'bias' is declared \[12\]"):
+            layer(xs)
+    dense = gx.nn.Dense(3, bias_init=[1, 2])
+    for _ in range(2):
+        with pytest.raises(gx.errors.ShapeError, match=r"'bias' is declared \[3\]"):
+            dense(xs)
+
+
+def test_zeros_have_the_dtype_of_the_weights() -> None:
+    xs, layer = gx.input("xs", ("T", 4, 2), dtype="float64"), gx.nn.GRU(3)
+    assert layer.zeros(4).dtype == "float32"
+    layer(xs)
+    assert layer.zeros(4).dtype == "float64"
+    assert layer(xs, layer.zeros(4))[0].dtype == "float64"
+
+
+def test_odd_arguments_of_layers_are_refused() -> None:
+    with pytest.raises(gx.errors.GraphError) as caught:
+        gx.nn.RNN(3, activation="tanh")  # type: ignore[arg-type]
+    assert caught.value.message == "RNN: the activation is a function of a tensor, not 'tanh'"
+    with pytest.raises(gx.errors.DtypeError) as wrong:
+        gx.nn.LSTM(3, forget_bias="x")  # type: ignore[arg-type]
+    assert wrong.value.message == "LSTM: forget_bias is a number, not 'x'"

@@ -77,6 +77,13 @@ def _shared() -> gx.Tensor:
         return h * h
 
 
+def _recurrent() -> gx.Tensor:
+    """Return the loss of an LSTM."""
+    with gx.default_dtype("float64"):
+        _, hs = gx.nn.LSTM(2, name="l1")(gx.input("xs", ("T", "N", 3)))
+        return gx.square(hs).mean().named("L")
+
+
 ONE = {"x": 1.0, "y": 1.0}
 PAIR = {"x": [1.0, -0.5], "y": 1.0}
 SCORES = {"x": [[1.0, 2.0, 3.0]], "y": [2]}
@@ -205,6 +212,13 @@ def test_too_many_paths_are_counted_and_meet_where_all_pass() -> None:
     np.testing.assert_allclose(chain.product, expected, **EXACT)
 
 
+def test_an_unrolled_loop_of_many_paths_is_counted_and_not_listed() -> None:
+    loss = gx.unroll(_recurrent(), T=20)
+    chain = gx.chain(loss, "l1.weight_h")
+    assert chain.count > 10**9 and len(chain.paths) == 1
+    assert f"{chain.count:,} paths, which meet at the quantities that are shown" in str(chain)
+
+
 def test_paths_that_stop_gradient_are_none() -> None:
     w = gx.parameter("w", (3,))
     chain = gx.chain((w.tanh() * gx.stop_gradient(w.exp())).sum(), "w")
@@ -234,10 +248,18 @@ def test_without_numbers_there_is_no_product() -> None:
 # ---------------------------------------------------------------- bad use
 
 
-def test_a_parameter_that_the_loss_does_not_reach_is_an_error() -> None:
+@pytest.mark.parametrize("view", [gx.chain, gx.explain])
+def test_a_parameter_that_the_loss_does_not_reach_is_an_error(view: Callable[..., Any]) -> None:
     other = gx.parameter("other", (2,))
-    with pytest.raises(GradientError, match="the loss has no gradient by other: no path leads"):
-        gx.chain(_four_parameters(), other)
+    with pytest.raises(GradientError) as caught:
+        view(_recurrent(), other)
+    assert re.sub(r"\S*test_chain\.py:\d+", "FILE", str(caught.value)) == (
+        "the loss has no gradient by other: no path leads there\n"
+        "  at FILE\n"
+        "  loss    float64[]    FILE\n"
+        "  other   float32[2]   FILE\n"
+        '  try: disconnected="zero" gives zeros'
+    )
 
 
 def test_several_parameters_are_an_error() -> None:

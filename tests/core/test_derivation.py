@@ -6,7 +6,9 @@ import re
 import shutil
 import subprocess
 import xml.dom.minidom
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 from xml.dom.minidom import Element
 
 import numpy as np
@@ -34,6 +36,35 @@ def _convnet() -> gx.Tensor:
     x, y = gx.input("x", ("N", 1, 8, 8)), gx.input("y", ("N",), dtype="int64")
     h = gx.avg_pool2d(gx.nn.Conv2d(2, 3, padding=1, name="c1")(x).relu(), 2)
     return gx.cross_entropy(gx.nn.Dense(3, name="out")(h.flatten(1)), y)
+
+
+def _lenet5() -> gx.Tensor:
+    """Return the loss of LeNet-5."""
+    x, y = gx.input("x", ("N", 1, 28, 28)), gx.input("y", ("N",), dtype="int64")
+    h = gx.avg_pool2d(gx.nn.Conv2d(6, 5, padding=2, name="c1")(x).tanh(), 2)
+    h = gx.avg_pool2d(gx.nn.Conv2d(16, 5, name="c3")(h).tanh(), 2).flatten(1)
+    for units, name in ((120, "c5"), (84, "f6")):
+        h = gx.nn.Dense(units, name=name)(h).tanh()
+    return gx.cross_entropy(gx.nn.Dense(10, name="out")(h), y)
+
+
+def _scores() -> gx.Tensor:
+    """Return the cross-entropy of a softmax."""
+    s = gx.input("x", ("N", 3)) @ gx.parameter("W", (3, 3))
+    return gx.cross_entropy(s.named("s"), gx.input("y", ("N",), dtype="int64"))
+
+
+def _neuron(**walk: Any) -> gx.Tensor:
+    """Return the loss of S3's scalar neuron."""
+    xs, targets = gx.input("xs", ("T",)), gx.input("targets", ("T",))
+    u, w, v = (gx.parameter(name, ()) for name in "uwv")
+
+    def cell(h: Any, x: Any) -> Any:
+        h = gx.tanh(u * x + w * h).named("h")
+        return h, h
+
+    _, hs = gx.scan(cell, gx.zeros(()), xs, **walk)
+    return (0.5 * gx.square(v * hs - targets)).sum()
 
 
 def _equations(text: str) -> list[str]:
@@ -182,6 +213,20 @@ def _explained(name: str) -> Derivation:
     return gx.explain(loss, parameter)
 
 
+def _explained_loop(name: str) -> Derivation:
+    """Return the derivation of a loop whose state, sequence and weight all have one name."""
+    x, w = gx.input("x", ("T", 3)), gx.parameter(name, (3, 3))
+    named = (x * 1.0).named(name)
+
+    def cell(h: Any, step: Any) -> Any:
+        h = gx.tanh(step + h @ w).named(name)
+        return h, h
+
+    loss = gx.square(gx.scan(cell, gx.zeros((3,)), named, truncate=2)[1]).sum()
+    (parameter,) = gx.parameters(loss).values()
+    return gx.explain(loss, parameter, at={"x": np.ones((4, 3))})
+
+
 def _tags(page: str) -> list[str]:
     return [e.tagName for e in xml.dom.minidom.parseString(page).getElementsByTagName("*")]
 
@@ -197,6 +242,13 @@ def test_a_hostile_name_adds_nothing_to_a_page(name: str) -> None:
     assert _shape(_explained(name).html) == _shape(_explained("weight").html)
 
 
+@pytest.mark.parametrize("name", HOSTILE, ids=range(len(HOSTILE)))
+def test_a_hostile_name_adds_nothing_to_a_page_of_a_recurrence(name: str) -> None:
+    page = _explained_loop(name).html
+    assert set(_tags(page)) <= set(_tags(_explained_loop("weight").html))
+    assert len(re.findall("<tr>", page)) == len(_explained_loop("weight").steps)
+
+
 # The commands of letters that LaTeX doesn't take as they are.
 _LETTERS = {
     *("backslash", "hat", "tilde", "sim", "text", "Omega", "mu", "surd", "partial", "{", "}"),
@@ -209,9 +261,12 @@ def _commands(latex: str) -> set[str]:
 
 
 @pytest.mark.parametrize("name", HOSTILE, ids=range(len(HOSTILE)))
-def test_a_hostile_name_adds_no_command_to_latex(name: str) -> None:
-    latex = _explained(name).latex
-    assert _commands(latex) <= _commands(_explained("weight").latex) | _LETTERS
+@pytest.mark.parametrize("explained", [_explained, _explained_loop])
+def test_a_hostile_name_adds_no_command_to_latex(
+    explained: Callable[[str], Derivation], name: str
+) -> None:
+    latex = explained(name).latex
+    assert _commands(latex) <= _commands(explained("weight").latex) | _LETTERS
     assert all(c == "\n" or " " <= c <= "~" for c in latex)
     plain = re.sub(r"\\[{}$&#%_]", "", latex)
     assert plain.count("{") == plain.count("}") and plain.count("$") % 2 == 0
@@ -242,12 +297,14 @@ def test_latex_has_a_command_for_each_letter_of_a_rule(op: Op) -> None:
 @needs_latex
 @pytest.mark.slow
 def test_latex_compiles(tmp_path: Path) -> None:
-    made = [_explained(name) for name in HOSTILE]
+    made = [explained(name) for explained in (_explained, _explained_loop) for name in HOSTILE]
     made += [gx.explain(_net(), "Θ1"), gx.explain(_convnet(), "c1.weight")]
     xs = gx.input("xs", ("T", "N", 3))
     for layer in (gx.nn.RNN(2, name="l1"), gx.nn.LSTM(2, name="l1"), gx.nn.GRU(2, name="l1")):
         loss = gx.square(layer(xs, truncate=2)[1]).mean()
         made += [gx.explain(loss, f"l1.{name}") for name in ("weight_x", "weight_h", "bias")]
+    made += [gx.explain(_lenet5(), "c1.weight"), gx.explain(_scores(), "s")]
+    made += [gx.explain(_neuron(truncate=k), n) for k in (None, 1) for n in ("u", "v", "w")]
     for i, derivation in enumerate(made):
         path = tmp_path / f"d{i}.tex"
         derivation.save(path)
@@ -273,6 +330,14 @@ def test_latex_compiles(tmp_path: Path) -> None:
         ("c1.weight", r"\text{c1.weight}"),
         ("a_b", r"\text{a\_b}"),
         ("∂L/∂s1", r"\frac{\partial L}{\partial s_{1}}"),
+        ("h[t − 1]", "h_{t-1}"),
+        ("v1[t]", "(v_{1})_{t}"),
+        ("∂h[t − 1]/∂w", r"\frac{\partial h_{t-1}}{\partial w}"),
+        ("∂W", r"\partial W"),
+        (
+            "∂L/∂h from t + 1",
+            r"(\frac{\partial L}{\partial h})_{\text{from t + 1}}",
+        ),
     ],
 )
 def test_names_become_symbols(name: str, latex: str) -> None:

@@ -238,7 +238,9 @@ def test_two_carries_have_a_factor_for_each_pair() -> None:
     pairs = {f.symbol for f in made.repeated}
     assert pairs == {f"∂{a}/∂{b}[t − 1]" for a in "hc" for b in "hc"}
     assert "Π ∂(h, c)/∂(h[t − 1], c[t − 1])" in str(made)
-    assert made.count == 4
+    assert made.count == len(made.paths) == 7  # 4 on from h, which goes through c, and 3 on from c
+    ends = {tuple(f.symbol for f in path[2:4]) for path in made.paths}
+    assert ("∂c/∂h1", "∂h1/∂v1") in ends and ("∂h/∂h4", "∂h4/∂v4") in ends
 
 
 def test_a_chain_past_a_loop_is_the_plain_one() -> None:

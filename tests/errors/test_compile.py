@@ -84,7 +84,7 @@ def test_a_dtype_of_integers():
 
 
 @mistake("""\
-NameClashError: dims: no input has the dimension 'M'
+NameClashError: dims: nothing has the dimension 'M'
   at test_compile.py:here
   try: known are N
 """)
@@ -117,7 +117,7 @@ def test_dims_without_names():
 
 
 @mistake("""\
-NameClashError: tune_for: no input has the dimension 'batch'
+NameClashError: tune_for: nothing has the dimension 'batch'
   at test_compile.py:here
   try: known are N
 """)

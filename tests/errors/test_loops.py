@@ -147,3 +147,49 @@ def test_unrolling_an_open_loop() -> None:
         "  try: give a size: unroll(…, T=5)",
         lambda: gx.unroll(last),
     )
+
+
+@pytest.mark.parametrize(
+    ("sizes", "error"),
+    [
+        ({"T": 0}, "unroll: T is a whole number from 1 on, not 0"),
+        ({"T": 2.5}, "unroll: T is a whole number from 1 on, not 2.5"),
+        ({"T": True}, "unroll: T is a whole number from 1 on, not True"),
+        ({"T": 3, "Q": 3}, "unroll: nothing has the dimension 'Q'"),
+    ],
+    ids=str,
+)
+def test_unrolling_to_a_size_that_is_none(sizes: dict[str, Any], error: str) -> None:
+    xs = sequences()
+    last, _ = gx.scan(lambda h, x: (h + x, None), xs[0], xs)
+    with pytest.raises(GraphcError) as caught:
+        gx.unroll(last, **sizes)
+    assert caught.value.message == error
+
+
+def test_options_that_are_none() -> None:
+    xs = sequences()
+    expect(
+        "scan: reverse is True or False, not 'no'\n  at",
+        lambda: gx.scan(lambda h, x: (h, x), xs[0], xs, reverse="no"),  # type: ignore[arg-type]
+    )
+    expect(
+        "scan: length is a number of steps or a name, not True\n  at",
+        lambda: gx.scan(lambda h, x: (h, None), xs[0], length=True),
+    )
+    expect(
+        "scan: a cell is a function of (carry, x), not 3\n  at",
+        lambda: gx.scan(3, xs[0], xs),  # type: ignore[arg-type]
+    )
+
+
+def test_a_size_that_only_a_length_has_can_be_given_everywhere() -> None:
+    b = gx.input("b", ())
+    last, _ = gx.scan(lambda h, _: (h * 2.0, None), b, length="S")
+    program = gx.Program("p", f=gx.function([b], last))
+    assert gx.compile(program, "numpy", dims={"S": 3}).f(1.0) == 8
+    assert gx.evaluate(last, {"b": 1.0, "S": 4}) == 16
+    expect(
+        'evaluate: nothing fixes the size S\n  at\n  try: at={"S": 8}',
+        lambda: gx.evaluate(last, {"b": 1.0}),
+    )

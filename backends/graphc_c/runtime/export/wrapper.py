@@ -25,8 +25,9 @@ _SIZE_STATUS, _INDEX_STATUS = 4, 5
 class Module:
     """An instance with a state of its own; its functions are attributes.
 
-    ``m = Module("weights.safetensors"); m.predict(x); m.state[name]; m.save(path)``. A call
-    completes or leaves every state as it was; calls of one instance take turns.
+    ``m = Module("weights.safetensors"); m.predict(x); m.state[name]; m.save(path)``; without a path
+    it takes the weights beside this file. A call completes or leaves every state as it was; calls
+    of one instance take turns.
     """
 
     def __init__(self, weights: str | Path | None = None, *, library: str | Path | None = None):
@@ -39,8 +40,7 @@ class Module:
             setattr(self, name, self.functions[name])
         self.state = State(self)
         self.init(0)
-        if weights is not None:
-            self.load(weights)
+        self.load(Path(__file__).with_name(f"{NAME}.safetensors") if weights is None else weights)
 
     def init(self, seed: int = 0) -> None:
         """Set all parameters and states to zero, and the random stream to a seed."""
