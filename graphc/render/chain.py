@@ -116,7 +116,7 @@ class Chain:
         if len(symbols) > _FORMULA_FACTORS:
             half = _FORMULA_FACTORS // 2
             symbols = [*symbols[:half], "…", *symbols[-half:]]
-        back = {factor.numerator for factor in self.repeated}
+        back = {name for f in self.repeated for name in (f.numerator, f.denominator)}
         place = next((i for i, f in enumerate(path) if f.denominator in back), None)
         if place is not None and len(symbols) == len(path):
             symbols.insert(place + 1, f"Π {self._step_back()}")

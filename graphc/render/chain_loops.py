@@ -57,7 +57,14 @@ def over_time(
     repeated = [f for loop in found for f in _factors(loop, symbols)]
     entries = {n: s for loop in found for n, s in _entries(loop, symbols).items()}
     quantities = [_measured(q, _node_of(q, symbols, shown), reading) for q in made.quantities]
+    shown_already = {q.symbol for q in made.quantities}
+    entries = {n: s for n, s in entries.items() if s not in shown_already}
     before = [_entry(node, symbol) for node, symbol in entries.items()]
+    ends = {loop.renewed[i]: loop for loop in found for i in _moved(loop, symbols)}
+    for node in (n for n in ends if symbols[n] not in shown_already):
+        said = "handed on to the step after"
+        before.append(Quantity(symbols[node], "op", said, str(node.type), node.note.where or ""))
+        entries[node] = symbols[node]
     paths = _through_all_carries(made.paths, {f.numerator for f in repeated})
     return replace(
         made,
@@ -102,7 +109,8 @@ def _entries(loop: Loop, symbols: Mapping[Node, str]) -> dict[Node, str]:
     """Return the carries before the step, with their symbols."""
     sign = "+" if loop.walk.reverse else "−"
     return {
-        loop.carries[i]: f"{symbols[loop.renewed[i]]}[{loop.letter} {sign} 1]"
+        loop.carries[i]: symbols.get(loop.carries[i])
+        or f"{symbols[loop.renewed[i]]}[{loop.letter} {sign} 1]"
         for i in _moved(loop, symbols)
     }
 

@@ -8,7 +8,7 @@ paths, which is bounded, are linear in the number of nodes.
 from __future__ import annotations
 
 from collections.abc import Callable, Container, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from itertools import pairwise
 from typing import Any
 
@@ -23,6 +23,7 @@ from graphc.render import backward, chain_loops, formulas, forward, gradients, n
 from graphc.render.backward import Reading
 from graphc.render.chain import INCOMING, Chain, Factor, Quantity
 from graphc.render.formulas import PRETTY, Term
+from graphc.render.local import Piece, Pieces, alive, derived, read_by
 from graphc.render.loops import Opened
 
 MOST = 64  # paths that are listed; of more, the pieces between the meeting points are shown
@@ -75,6 +76,8 @@ def chain(
         )
     finder = _Finder.of(reading, goal, opened)
     pieces = finder.pieces()
+    if goal is not reading.loss and not pieces:
+        finder, pieces = finder.across()
     counts = _Counts.of(pieces, reading.loss, goal)
     if counts.total > MOST:
         pieces = finder.collapsed(counts)
@@ -86,26 +89,6 @@ def chain(
 
 
 @dataclass(frozen=True, slots=True)
-class _Piece:
-    """A local derivative: ``derivative`` in holes that stand for statements and for ``•``."""
-
-    derivative: Node
-    seed: Node
-    holes: Mapping[Node, Node]
-    result: Node
-    ways: int = 1
-    rule: str = ""
-
-    def applied(self, top: Node, incoming: Node) -> Node:
-        """Return the derivative on the graph itself, ``incoming`` flowing in."""
-        real = {hole: node for node, hole in self.holes.items()}
-        return _over(self.derivative, {**real, self.result: top, self.seed: incoming})
-
-
-Pieces = dict[Node, dict[Node, _Piece]]
-
-
-@dataclass(frozen=True, slots=True)
 class _Finder:
     reading: Reading
     goal: Node
@@ -113,6 +96,7 @@ class _Finder:
     useful: Container[Node]
     symbols: Mapping[Node, str]
     opened: Opened | None
+    earlier: Mapping[Node, Node] = field(default_factory=dict)
 
     @staticmethod
     def of(reading: Reading, goal: Node, opened: Opened | None) -> _Finder:
@@ -131,33 +115,88 @@ class _Finder:
 
     def pieces(self) -> Pieces:
         """Return the local derivatives by what is derived and what by, the loss's first."""
+        return alive(self._from(self.reading.loss, self.order, self.useful), {self.goal})
+
+    def _from(self, root: Node, order: Sequence[Node], useful: Container[Node]) -> Pieces:
         found: Pieces = {}
-        reached = {self.reading.loss}
-        for node in reversed(self.order):
+        reached = {root}
+        for node in reversed(order):
             if node not in reached or node is self.goal:
                 continue
-            reads = _reads(node, self.symbols)
+            reads = read_by(node, self.symbols)
             found[node] = {}
-            for below in (n for n in reads if n in self.useful):
+            for below in (n for n in reads if n in useful):
                 piece = self._piece(node, below, reads)
                 if piece is not None:
                     found[node][below] = piece
                     reached.add(below)
-        return _alive(found, self.goal)
+        return found
 
-    def _piece(self, top: Node, below: Node, cut: Iterable[Node]) -> _Piece | None:
+    def across(self) -> tuple[_Finder, Pieces]:
+        """Return the pieces of paths that need a step back, where none leads within a step.
+
+        They go from the loss to a carry, and on from what the step before made of it, whose
+        statements appear a second time, called ``s1[t − 1]``.
+
+        Errors: GradientError if even two steps do not lead there
+        """
+        returns = {} if self.opened is None else self.opened.returns
+        ahead = self._from(
+            self.reading.loss, self.order, differentiate.depends(self.order, list(returns))
+        )
+        symbols, earlier = dict(self.symbols), dict[Node, Node]()
+        back: Pieces = {}
+        for carry, new in returns.items():
+            if any(carry in below for below in ahead.values()):
+                order = ir.topological((new,))
+                useful = differentiate.depends(order, [self.goal])
+                found = alive(self._from(new, order, useful), {self.goal})
+                back |= self._copied(found, carry, new, symbols, earlier)
+        if not back:
+            raise GradientError(
+                f"chain: no path of two steps leads from the loss to {self.symbols[self.goal]}",
+                hint="gx.chain(gx.unroll(loss, T=3), …) shows them all",
+            )
+        pieces = {**alive(ahead, set(back)), **back}
+        return replace(self, symbols=symbols, earlier=earlier), pieces
+
+    def _copied(
+        self,
+        found: Pieces,
+        carry: Node,
+        new: Node,
+        symbols: dict[Node, str],
+        earlier: dict[Node, Node],
+    ) -> Pieces:
+        """Return the pieces of one step for copies of its statements; its end is the carry."""
+        opened = self.opened
+        sign = f"[{self.symbols[carry].rpartition('[')[2]}"
+        copies = {new: carry}
+
+        def copy(node: Node) -> Node:
+            if opened is None or node not in opened.loops or node is self.goal:
+                return node
+            if node not in copies:
+                copies[node] = ir.renoted(node, node.note)
+                symbols[copies[node]] = f"{self.symbols[node]}{sign}"
+                earlier[copies[node]] = node
+            return copies[node]
+
+        return {copy(top): {copy(n): p for n, p in below.items()} for top, below in found.items()}
+
+    def _piece(self, top: Node, below: Node, cut: Iterable[Node]) -> Piece | None:
         rule = "" if self.opened is None else chain_loops.rule(top, self.opened)
         if not rule:
-            return _piece(top, below, cut)
+            return derived(top, below, cut)
         seed = leaf.input("incoming", top.shape, top.dtype)
-        return _Piece(seed, seed, {}, top, rule=rule)
+        return Piece(seed, seed, {}, top, rule=rule)
 
     def collapsed(self, counts: _Counts) -> Pieces:
         """Return one piece from each node that all paths share to the next."""
         spine = counts.shared()
         found: Pieces = {}
         for top, below in pairwise(spine):
-            piece = _piece(top, below, [below])
+            piece = derived(top, below, [below])
             if piece is not None:
                 found[top] = {below: replace(piece, ways=counts.between(top, below))}
         return found
@@ -187,66 +226,10 @@ def _inside_the_loss(
 
 
 def _is_loss_like(node: Node, symbols: Container[Node]) -> bool:
-    if any(n.op is leaf.PARAMETER for n in _reads(node, symbols)):
+    if any(n.op is leaf.PARAMETER for n in read_by(node, symbols)):
         return False
     made = node.attrs.get("formula")
     return made.name in _LOSS_FORMULAS if made is not None else node.op.name in _LOSS_OPS
-
-
-def _reads(node: Node, symbols: Container[Node]) -> list[Node]:
-    """Return the statements that a node's own text reads."""
-    found: dict[Node, None] = {}
-    seen: set[Node] = set()
-    waiting = list(reversed(node.inputs))
-    while waiting:
-        current = waiting.pop()
-        if current in symbols:
-            found[current] = None
-        elif current not in seen:
-            seen.add(current)
-            waiting += reversed(current.inputs)
-    return list(found)
-
-
-def _piece(top: Node, below: Node, cut: Iterable[Node]) -> _Piece | None:
-    """Return the derivative of one node by another, with ``cut`` held; None if it is zero."""
-    holes = {n: leaf.input(f"hole {i}", n.shape, n.dtype) for i, n in enumerate(cut)}
-    result = _over(top, holes)
-    seed = leaf.input("incoming", top.shape, top.dtype)
-    found = differentiate.cotangents((result,), (seed,), [holes[below]])
-    derivative = found.get(holes[below])
-    return None if derivative is None else _Piece(derivative, seed, holes, result)
-
-
-def _over(root: Node, known: Mapping[Node, Node]) -> Node:
-    """Return a node with others put in the place of some that it reaches; looks below none."""
-    mapping = dict(known)
-    waiting = [root]
-    while waiting:
-        node = waiting[-1]
-        missing = [n for n in node.inputs if n not in mapping]
-        if node in mapping or not missing:
-            waiting.pop()
-        if node in mapping:
-            continue
-        if missing:
-            waiting += missing
-            continue
-        with ir.noting_as(node.note):
-            mapping[node] = ir.with_inputs(node, tuple(mapping[n] for n in node.inputs))
-    return mapping[root]
-
-
-def _alive(pieces: Pieces, goal: Node) -> Pieces:
-    """Return the pieces that lead to the goal."""
-    alive = {goal}
-    found: Pieces = {}
-    for top in reversed(pieces):
-        leading = {n: p for n, p in pieces[top].items() if n in alive}
-        if leading:
-            alive.add(top)
-            found[top] = leading
-    return dict(reversed(found.items()))
 
 
 @dataclass(frozen=True, slots=True)
@@ -338,10 +321,11 @@ class _Writer:
         opened = self.finder.opened
         if opened is None or self.pieces[top][below].rule:
             return ""
+        top, below = (self.finder.earlier.get(n, n) for n in (top, below))
         inside = [loop for loop in opened.around(top) if loop not in opened.around(below)]
         return "".join(f"Σ_{loop.letter} " for loop in inside)
 
-    def _rule(self, top: Node, piece: _Piece, sums: str) -> str:
+    def _rule(self, top: Node, piece: Piece, sums: str) -> str:
         if piece.ways > 1:
             return f"the sum over {piece.ways:,} paths"
         if piece.rule:
@@ -363,7 +347,11 @@ class _Writer:
         shown = {*self.pieces, *(n for below in self.pieces.values() for n in below)}
         symbols = self.finder.symbols
         names = {n: Term(s) for n, s in symbols.items()}
-        texts = formulas.written(self.finder.order, names, PRETTY)
+        earlier, order = self.finder.earlier, self.finder.order
+        before = [n for n in ir.topological(earlier.values()) if n not in set(order)]
+        every = ir.topological((*earlier.values(), self.finder.reading.loss))
+        texts = formulas.written(every, names, PRETTY)
+        texts |= {copy: texts[node] for copy, node in earlier.items()}
         return {
             node: Quantity(
                 symbol=symbols[node],
@@ -372,7 +360,7 @@ class _Writer:
                 type=str(node.type),
                 where=node.note.where or "",
             )
-            for node in self.finder.order
+            for node in (*before, *earlier, *order)
             if node in shown or node is self.finder.goal
         }
 

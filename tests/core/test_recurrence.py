@@ -243,6 +243,62 @@ def test_two_carries_have_a_factor_for_each_pair() -> None:
     assert ("∂c/∂h1", "∂h1/∂v1") in ends and ("∂h/∂h4", "∂h4/∂v4") in ends
 
 
+def loops() -> dict[str, tuple[gx.Tensor, str]]:
+    """Return losses over loops of many kinds, each with what to derive it by."""
+    with gx.default_dtype("float64"):
+        xs, w = gx.input("xs", ("T", "N", 3)), gx.parameter("w", (3, 3))
+        v, h0, zeros = gx.parameter("v", (3, 3)), gx.parameter("h0", (3,)), gx.zeros(("N", 3))
+
+        def plain(h: Any, x: Any) -> Any:
+            return gx.tanh(x + h @ w), h
+
+        def swapping(c: Any, x: Any) -> Any:
+            return (gx.tanh(c[1] + x), gx.tanh(c[0] @ w)), None
+
+        def nested(h: Any, x: Any) -> Any:
+            h, _ = gx.scan(lambda k, _: (gx.tanh(k @ w + x), None), h, length=2)
+            return h, h
+
+        last, before = gx.scan(plain, zeros, xs)
+        first, _ = gx.scan(plain, gx.broadcast_to(h0, ("N", 3)), xs)
+        fed, _ = gx.scan(lambda h, x: (gx.tanh(x + h), None), zeros, xs @ v)
+        (a, _), _ = gx.scan(swapping, (zeros, zeros), xs)
+        found = {
+            "the state before": (before, "w"),
+            "the last state": (last, "w"),
+            "the first state": (first, "h0"),
+            "a sequence": (fed, "v"),
+            "only through the step before": (a, "w"),
+            "a loop in a loop": (gx.scan(nested, zeros, xs)[1], "w"),
+            "slices": (gx.nn.GRU(3, name="g", reset_after=False)(xs)[1], "g.weight_h"),
+            "one layer over another": (
+                gx.nn.RNN(3, name="r2")(gx.nn.RNN(3, name="r1")(xs)[1])[1],
+                "r1.weight_h",
+            ),
+        }
+    return {kind: (gx.square(t).sum(), name) for kind, (t, name) in found.items()}
+
+
+@pytest.mark.parametrize("kind", loops())
+def test_every_loop_has_a_chain_a_derivation_and_their_pictures(kind: str) -> None:
+    loss, name = loops()[kind]
+    at = {"xs": np.random.default_rng(0).normal(size=(4, 2, 3))}
+    made = gx.chain(loss, name, at=at)
+    assert made.paths and all(made.paths)
+    expected = gx.evaluate(gx.grad(loss, name), at, training=True)
+    np.testing.assert_allclose(made.product, expected, rtol=1e-12)
+    assert made.diagram.dot.count(" -> ") >= len(made.factors)
+    text = str(gx.explain(loss, name, at=at))
+    assert "carries=" not in text and "place=" not in text
+    assert gx.draw(loss, view="gradient", at=at).dot.startswith("digraph")
+
+
+def test_a_step_back_repeats_the_statements_of_the_step_before() -> None:
+    loss, name = loops()["only through the step before"]
+    symbols = [f.symbol for f in gx.chain(loss, name).paths[0]]
+    assert symbols[-2:] == ["∂carry2[t − 1]/∂s2[t − 1]", "∂s2[t − 1]/∂w"]
+
+
 def test_a_chain_past_a_loop_is_the_plain_one() -> None:
     with gx.default_dtype("float64"):
         w = gx.parameter("w", (), 2.0)
