@@ -210,7 +210,10 @@ class Signature:
                     f"{self.function.name}: {node.label} would take {nbytes:,} bytes, more than "
                     f"{limit}",
                     where=node.note.where,
-                    rows=[(node.label, str(node.type)), ("sizes", str(dict(sizes)))],
+                    rows=[
+                        (node.label, ", ".join(map(str, node.types))),
+                        ("sizes", str(dict(sizes))),
+                    ],
                 )
         for condition in self.conditions:
             if not condition.holds(sizes):

@@ -17,7 +17,7 @@ from graphc.dsl.program import program_of
 from graphc.dsl.tensor import Tensor
 from graphc.errors import CallError, GradientError
 from graphc.module import Module
-from graphc.ops import random
+from graphc.ops import random, scan
 
 Array = npt.NDArray[Any]
 # The step that balances rounding against curvature for central differences: eps ** (1/3).
@@ -99,9 +99,17 @@ def check_grads(
             f"a gradient differs from central differences by {report.error:.1e} (relative), "
             f"more than {limit:.1e}",
             rows=[(r.name, f"{r.error:.1e}") for r in rows],
-            hint="a kink beside the point (relu at 0) does that too: try another point",
+            hint=_reason(loss),
         )
     return report
+
+
+def _reason(loss: Tensor) -> str:
+    """Return what else makes a gradient differ from central differences."""
+    order = ir.with_bodies(ir.topological([loss.node]))
+    if any(n.op is scan.SCAN and scan.walk_of(n.attrs).truncate for n in order):
+        return "a loop is truncated, and what its borders cut the differences still see"
+    return "a kink beside the point (relu at 0) does that too: try another point"
 
 
 def _arguments(

@@ -65,7 +65,10 @@ def _check_function(function: Function, program: Program, after: str) -> None:
                 f"function {function.name} needs {node.label}, which is not among its inputs",
                 where=function.where,
                 rows=[(node.label, str(node.type), node.note.where or "")],
-                hint=f"add {node.label} to the list of inputs",
+                # What nobody declared by name is a leaf that a loop's cell was called with.
+                hint=f"add {node.label} to the list of inputs"
+                if node.note.name
+                else "what a loop's cell computes leaves it as its carry or as y",
             )
         if node.op.name in ("parameter", "state") and node not in states:
             raise InternalError(f"after {after}: {node.label} is no state of the program")

@@ -130,7 +130,7 @@ def test_update_of_what_is_no_state_is_found() -> None:
 
 
 def test_forgotten_input_is_the_users_error() -> None:
-    x = _vector()
+    x = ir.named(_vector(), "x")
     function = Function("f", (), (e.apply(e.EXP, x),), where="model.py:3")
     with pytest.raises(GraphError) as caught:
         verify(Program("p", (function,)))

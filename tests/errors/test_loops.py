@@ -193,3 +193,34 @@ def test_a_size_that_only_a_length_has_can_be_given_everywhere() -> None:
         'evaluate: nothing fixes the size S\n  at\n  try: at={"S": 8}',
         lambda: gx.evaluate(last, {"b": 1.0}),
     )
+
+
+def test_a_value_that_leaks_out_of_a_cell() -> None:
+    xs, leaked = sequences(), []
+
+    def cell(h: gx.Tensor, x: gx.Tensor) -> tuple[gx.Tensor, None]:
+        leaked.append(x * 2.0)
+        return h + x, None
+
+    gx.scan(cell, xs[0], xs)
+    with pytest.raises(GraphcError) as caught:
+        gx.Program("p", f=gx.function([xs], leaked[0]))
+    assert caught.value.hint == "what a loop's cell computes leaves it as its carry or as y"
+
+
+def test_differences_of_a_truncated_loop_say_why_they_differ() -> None:
+    w = gx.parameter("w", (), 0.9)
+    _, hs = gx.scan(lambda h, x: (gx.tanh(h * w + x),) * 2, gx.zeros(()), gx.ones((5,)), truncate=1)
+    with pytest.raises(GraphcError) as caught:
+        gx.check_grads(hs.sum())
+    assert caught.value.hint == (
+        "a loop is truncated, and what its borders cut the differences still see"
+    )
+
+
+def test_a_loop_that_fits_no_memory_is_told_with_its_results() -> None:
+    _, ys = gx.scan(lambda h, _: (h + 1.0, h), gx.zeros((2,)), length="S")
+    module = gx.compile(gx.Program("p", f=gx.function([], ys)), "numpy")
+    with pytest.raises(GraphcError) as caught:
+        module.f(S=10**12)
+    assert caught.value.rows[0] == ("scan", "float32[2], float32[S, 2]")
