@@ -113,6 +113,16 @@ def _by_step(outputs: Sequence[Tensor], at: Mapping[Any, Any] | None) -> dict[No
     return dict(zip(stacks, numbers, strict=True))
 
 
+def _with_steps(
+    loss: Tensor, gradient: Tensor, at: Mapping[Any, Any] | None
+) -> dict[Node, Any] | None:
+    """Return the numbers of a loss and its gradient, those inside loops at all steps."""
+    values = _values({"loss": loss, "gradient": gradient}, at)
+    if values is None:
+        return None
+    return {**values, **_by_step([loss], at), **_by_step([gradient], at)}
+
+
 @public
 def explain(loss: Any, wrt: Any, *, at: Mapping[Any, Any] | None = None) -> Derivation:
     """Return the derivation of one gradient, step by step from the loss to the final formula.
@@ -129,9 +139,7 @@ def explain(loss: Any, wrt: Any, *, at: Mapping[Any, Any] | None = None) -> Deri
     loss = loss_of(loss)
     target = _one("explain", loss, wrt)
     gradient = graph.grad(loss, target)
-    values = _values({"loss": loss, "gradient": gradient}, at)
-    if values is not None:
-        values = {**values, **_by_step([loss], at), **_by_step([gradient], at)}
+    values = _with_steps(loss, gradient, at)
     return derivation.explain(
         loss.node,
         target.node,
@@ -158,10 +166,8 @@ def chain(loss: Any, wrt: Any, *, at: Mapping[Any, Any] | None = None) -> Chain:
     target = _one("chain", loss, wrt)
     gradient = graph.grad(loss, target)
 
-    values: dict[Node, Any] = {}
-    if at is not None and any(n.op is scan.SCAN for n in ir.topological([loss.node])):
-        values |= _values({"loss": loss, "gradient": gradient}, at) or {}
-        values |= {**_by_step([loss], at), **_by_step([gradient], at)}
+    has_loops = any(n.op is scan.SCAN for n in ir.topological([loss.node]))
+    values = _with_steps(loss, gradient, at) if has_loops else None
     return paths.chain(
         loss.node,
         target.node,

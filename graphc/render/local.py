@@ -28,7 +28,7 @@ class Piece:
     def applied(self, top: Node, incoming: Node) -> Node:
         """Return the derivative on the graph itself, ``incoming`` flowing in."""
         real = {hole: node for node, hole in self.holes.items()}
-        return _over(self.derivative, {**real, self.result: top, self.seed: incoming})
+        return over(self.derivative, {**real, self.result: top, self.seed: incoming})
 
 
 Pieces = dict[Node, dict[Node, Piece]]
@@ -52,14 +52,14 @@ def read_by(node: Node, symbols: Container[Node]) -> list[Node]:
 def derived(top: Node, below: Node, cut: Iterable[Node]) -> Piece | None:
     """Return the derivative of one node by another, with ``cut`` held; None if it is zero."""
     holes = {n: leaf.input(f"hole {i}", n.shape, n.dtype) for i, n in enumerate(cut)}
-    result = _over(top, holes)
+    result = over(top, holes)
     seed = leaf.input("incoming", top.shape, top.dtype)
     found = differentiate.cotangents((result,), (seed,), [holes[below]])
     derivative = found.get(holes[below])
     return None if derivative is None else Piece(derivative, seed, holes, result)
 
 
-def _over(root: Node, known: Mapping[Node, Node]) -> Node:
+def over(root: Node, known: Mapping[Node, Node]) -> Node:
     """Return a node with others put in the place of some that it reaches; looks below none."""
     mapping = dict(known)
     waiting = [root]

@@ -17,6 +17,7 @@ from graphc import ir
 from graphc.ir import Graph, Node
 from graphc.ops import elementwise, leaf, linear, scan
 from graphc.passes import differentiate
+from graphc.render.local import over
 
 Numbers = Callable[[Sequence[Node]], Mapping[Node, Any]]
 Array = np.ndarray[Any, Any]
@@ -210,7 +211,7 @@ def _by_state(node: Node, new: Sequence[Node], loss: Node) -> list[Node | None]:
     walk = scan.walk_of(node.attrs)
     errors = [leaf.input(f"e{i}", n.shape, n.dtype) for i, n in enumerate(new)]
     moved = {n: elementwise.apply(elementwise.ADD, n, e) for n, e in zip(new, errors, strict=True)}
-    outputs = tuple(_over(n, moved) for n in body.outputs)
+    outputs = tuple(over(n, moved) for n in body.outputs)
     zeros = [linear.broadcast_to(leaf.constant(0, n.dtype), (walk.length, *n.shape)) for n in new]
     first = walk.carries + walk.sequences
     made = scan.scan(
@@ -221,25 +222,3 @@ def _by_state(node: Node, new: Sequence[Node], loss: Node) -> list[Node | None]:
     disturbed = ir.substitute((loss,), {node: made})[loss]
     found = differentiate.cotangents((disturbed,), (differentiate.ones(loss),), zeros)
     return [found.get(z) for z in zeros]
-
-
-def _over(root: Node, known: Mapping[Node, Node]) -> Node:
-    """Return a node with others in the place of some that it reaches; looks below none of them."""
-    mapping = dict(known)
-    waiting = [root]
-    while waiting:
-        node = waiting[-1]
-        missing = [n for n in node.inputs if n not in mapping]
-        if node in mapping or not missing:
-            waiting.pop()
-        if node in mapping:
-            continue
-        if missing:
-            waiting += missing
-            continue
-        if not node.inputs:
-            mapping[node] = node
-            continue
-        with ir.noting_as(node.note):
-            mapping[node] = ir.with_inputs(node, tuple(mapping[n] for n in node.inputs))
-    return mapping[root]

@@ -5,40 +5,21 @@ The slow tests train on the full MNIST; `GRAPHC_MNIST` names the folder of its f
 
 from __future__ import annotations
 
-import functools
-import importlib.util
 import os
-import sys
-from pathlib import Path
-from types import ModuleType
 
 import numpy as np
 import pytest
 
+import exported
 import graphc as gx
 
-SAMPLES = Path(__file__).parents[2] / "samples"
 BACKENDS = ["numpy", pytest.param("c", marks=pytest.mark.cc)]
 STABLE_RATE = 0.1  # at 0.2 batches of 8 climb to a loss of 3.8, and one ulp grows to 1e-10
 MNIST = os.environ.get("GRAPHC_MNIST")
 
 
-@functools.cache
-def _sample() -> ModuleType:
-    """Return samples/lenet5.py as a module, whose own import of digits.py works."""
-    spec = importlib.util.spec_from_file_location("lenet5", SAMPLES / "lenet5.py")
-    assert spec is not None and spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.path.insert(0, str(SAMPLES))
-    try:
-        spec.loader.exec_module(module)
-    finally:
-        sys.path.remove(str(SAMPLES))
-    return module
-
-
 def _trained(backend: str, steps: int) -> gx.Module:
-    sample = _sample()
+    sample = exported.sample()
     data = sample.digits.load()
     module = gx.compile(sample.program, backend=backend, dtype="float64")
     module.init(seed=3)
@@ -50,13 +31,13 @@ def _trained(backend: str, steps: int) -> gx.Module:
 
 
 def test_the_declared_net_has_61706_parameters() -> None:
-    sizes = {name: np.prod(t.shape) for name, t in gx.parameters(_sample().loss).items()}
+    sizes = {name: np.prod(t.shape) for name, t in gx.parameters(exported.sample().loss).items()}
     assert list(sizes.values()) == [150, 6, 2400, 16, 48000, 120, 10080, 84, 840, 10]
     assert sum(sizes.values()) == 61_706
 
 
 def test_scopes_name_the_parameters() -> None:
-    names = list(gx.parameters(_sample().loss))
+    names = list(gx.parameters(exported.sample().loss))
     assert names[:2] == ["features.c1.weight", "features.c1.bias"]
     assert names[-2:] == ["classifier.output.weight", "classifier.output.bias"]
 
@@ -73,7 +54,7 @@ def test_both_back_ends_agree_after_50_steps() -> None:
 
 @pytest.mark.parametrize("backend", BACKENDS)
 def test_a_short_run_learns(backend: str) -> None:
-    sample = _sample()
+    sample = exported.sample()
     data = sample.digits.load()
     module = gx.compile(sample.program, backend=backend)
     losses = [
@@ -91,7 +72,7 @@ def test_a_short_run_learns(backend: str) -> None:
 @pytest.mark.skipif(MNIST is None, reason="GRAPHC_MNIST names no folder with MNIST's IDX files")
 @pytest.mark.parametrize("backend", BACKENDS)
 def test_three_epochs_of_mnist_reach_98_2_percent(backend: str) -> None:
-    sample = _sample()
+    sample = exported.sample()
     data = sample.digits.load(MNIST)
     module = gx.compile(sample.program, backend=backend)
     sample.train(module, data, 3, 0)
