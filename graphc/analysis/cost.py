@@ -22,7 +22,7 @@ import numpy as np
 from graphc import dims, ir
 from graphc.dims import Dim
 from graphc.ir import Node, Program
-from graphc.ops import leaf
+from graphc.ops import leaf, scan
 from graphc.render import files, formulas, naming, words
 
 _COLUMNS = ("layer", "ops", "output", "parameters", "multiply-adds", "bytes")
@@ -208,7 +208,7 @@ def _first_bin(
 
 
 def _row(label: str, nodes: Sequence[Node], owned: Sequence[Node]) -> Row:
-    said = ", ".join(text for text, _ in groupby(map(_word, nodes)))
+    said = _said(n for n in nodes if n.op is not scan.RESULT)
     return Row(
         layer=label,
         ops=words.shortened(said, _OPS),
@@ -219,7 +219,15 @@ def _row(label: str, nodes: Sequence[Node], owned: Sequence[Node]) -> Row:
     )
 
 
+def _said(nodes: Iterable[Node]) -> str:
+    return ", ".join(text for text, _ in groupby(map(_word, nodes)))
+
+
 def _word(node: Node) -> str:
+    if node.op is scan.SCAN:
+        order = ir.topological(node.attrs["body"].outputs)
+        inner = (n for n in order if n.inputs and not naming.is_passing(n))
+        return f"loop over {dims.text(node.attrs['length'])}: {_said(inner)}"
     made = node.attrs.get("formula")
     return made.name if made is not None else words.op_words(node)
 

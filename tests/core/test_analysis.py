@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+import graphc as gx
 from graphc import dims, ir
 from graphc.analysis import cost
 from graphc.errors import RenderError
@@ -158,3 +159,9 @@ def test_a_deep_graph_is_counted_in_linear_time() -> None:
     for _ in range(20_000):
         h = e.apply(e.TANH, h)
     assert cost.summary([h]).activation_bytes == 20_000 * 8 * N
+
+
+def test_a_loop_is_a_row_in_words() -> None:
+    hs = gx.nn.RNN(4, name="l1")(gx.input("xs", ("T", "N", 3)))[1]
+    (row,) = gx.summary(hs).rows
+    assert (row.layer, row.ops, row.parameters) == ("l1", "loop over T: matmul, add, tanh", 32)
