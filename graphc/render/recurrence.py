@@ -69,7 +69,7 @@ def equations(
         if loop.partner is None and loop in derived and loop.outer is None:
             body: Graph = loop.node.attrs["body"]
             captured = scan.parts(body.inputs[:-1], loop.walk).captured
-            read = [n for n in captured if _unspread(loop.inner[n]) is wrt]
+            read = [n for n in captured if _is_from(_unspread(loop.inner[n]), wrt, names)]
             carries = [i for i in range(loop.walk.carries) if _is_moved(loop, i, names)]
             if read and carries:
                 only = loss is None or not _goes_around(opened, loop, wrt, loss)
@@ -99,6 +99,13 @@ def _unspread(node: Node) -> Node:
     return node
 
 
+def _is_from(node: Node, wrt: Node, names: Mapping[Node, str]) -> bool:
+    """Tell whether a captured value is a tensor, or a statement computed from it."""
+    return node is wrt or (
+        node in names and node.tensor.is_float and wrt in ir.topological((node,))
+    )
+
+
 def _is_moved(loop: Loop, i: int, names: Mapping[Node, str]) -> bool:
     return loop.renewed[i] in names and loop.renewed[i].tensor.is_float
 
@@ -120,7 +127,13 @@ class _Writer:
     @property
     def is_scalar(self) -> bool:
         outputs = [self.loop.renewed[i] for i in self.carries]
-        return all(n.shape == () for n in (*self.read, *outputs))
+        is_plain = all(_unspread(self.loop.inner[n]) is self.wrt for n in self.read)
+        return is_plain and all(n.shape == () for n in (*self.read, *outputs))
+
+    def _moving(self, captured: Node) -> str:
+        """Return how the movement of a captured value is called."""
+        node = _unspread(self.loop.inner[captured])
+        return f"∂{self.target if node is self.wrt else self.names[node]}"
 
     def equations(self) -> Iterator[Equation]:
         for i, state in zip(self.carries, self.states, strict=True):
@@ -188,9 +201,7 @@ class _Writer:
         body: Graph = self.loop.node.attrs["body"]
         moving: list[tuple[Node, Node]] = []
         if uses:
-            moving += [
-                (n, self._direction(n, f"∂{self.target}", self.is_scalar)) for n in self.read
-            ]
+            moving += [(n, self._direction(n, self._moving(n), self.is_scalar)) for n in self.read]
         for j in carries:
             before = self._before(j)
             name = f"∂{before}/∂{self.target}" if self.is_scalar else f"∂{before}"

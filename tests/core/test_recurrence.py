@@ -343,3 +343,10 @@ def test_a_derivation_through_a_loop_is_html_and_latex() -> None:
     assert r"\subsection*{Through time}" in made.latex
     assert "Through time" in made.html
     assert "carries=" not in str(made)
+
+
+def test_captured_slices_of_a_weight_move_with_it() -> None:
+    loss, name = loops()["slices"]
+    steps = timed(gx.explain(loss, name))
+    assert "∂v2" in steps["∂g.h"].expression and "∂v7" in steps["∂g.h"].expression
+    assert f"∂L/∂{name}" in steps
