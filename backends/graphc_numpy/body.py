@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from graphc import dims
+from graphc import dims, ir
 from graphc.dims import Dim, Shape
 from graphc.ir import Node
 from graphc_numpy.expression import Text, strong
@@ -77,9 +77,15 @@ class Body:
         self._keywords: dict[str, str] = {}
         self.results: dict[Node, list[str]] = {}  # the names of what nodes of several results give
 
-    def inner(self, order: Sequence[Node]) -> Body:
-        """Return the body of a block inside this one, such as a loop's."""
-        made = Body(self.module, self._names, self._emitters, order, {})
+    def inner(self, outputs: Sequence[Node]) -> Body:
+        """Return the body of a block inside this one, such as a loop's.
+
+        What leaves it and is read elsewhere too, in it or as another output, gets a name.
+        """
+        order = ir.topological(outputs)
+        read = Counter([*outputs, *(n for node in order for n in node.inputs)])
+        roots = {n: None for n in outputs if read[n] > 1}
+        made = Body(self.module, self._names, self._emitters, order, roots)
         made._sizes, made._keywords = self._sizes, self._keywords
         return made
 

@@ -13,7 +13,7 @@ def scan(node: Node, body: Body) -> Text:
     """Write a loop; its results get names, which ``result`` reads."""
     graph: Graph = node.attrs["body"]
     c, s, y = (node.attrs[k] for k in ("carries", "sequences", "stacked"))
-    inner = body.inner(ir.topological(graph.outputs))
+    inner = body.inner(graph.outputs)
     given = [body.name(n).text for n in node.inputs]
     carries = [body.fresh("carry") for _ in range(c)]
     stacks = [body.fresh("stack") for _ in range(y)]
