@@ -22,9 +22,9 @@ TOOLS = ("make", "sh", "rm", "ar", "as", "ld", "gcc", "cc")
 
 
 @functools.cache
-def sample() -> ModuleType:
-    """Return samples/lenet5.py as a module, whose own import of digits.py works."""
-    spec = importlib.util.spec_from_file_location("lenet5", SAMPLES / "lenet5.py")
+def sample(name: str = "lenet5") -> ModuleType:
+    """Return a sample as a module, whose own imports beside it work."""
+    spec = importlib.util.spec_from_file_location(name, SAMPLES / f"{name}.py")
     assert spec is not None and spec.loader is not None
     module = importlib.util.module_from_spec(spec)
     sys.path.insert(0, str(SAMPLES))
@@ -38,6 +38,12 @@ def sample() -> ModuleType:
 def lenet5() -> gx.Program:
     """Return LeNet-5 of the samples."""
     program: gx.Program = sample().program
+    return program
+
+
+def hello() -> gx.Program:
+    """Return the four letters' network of the samples."""
+    program: gx.Program = sample("hello").program
     return program
 
 
@@ -86,7 +92,7 @@ def lstm() -> gx.Program:
     )
 
 
-PROGRAMS = {"lenet5": lenet5, "lstm": lstm}
+PROGRAMS = {"lenet5": lenet5, "hello": hello, "lstm": lstm}
 
 
 def export(folder: Path, program: gx.Program) -> gx.Module:
