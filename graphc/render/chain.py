@@ -40,6 +40,7 @@ class Factor:
         value: where numbers are given and it is small, the array of derivatives, of the
             numerator's shape followed by the denominator's.
         gradient: where numbers are given, the product of the factors up to here.
+        loop: of a factor for each step back, its loop's place in the chain's ``over``.
     """
 
     symbol: str
@@ -51,6 +52,7 @@ class Factor:
     ways: int = 1
     value: Array | None = None
     gradient: Array | None = None
+    loop: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,18 +118,24 @@ class Chain:
         if len(symbols) > _FORMULA_FACTORS:
             half = _FORMULA_FACTORS // 2
             symbols = [*symbols[:half], "…", *symbols[-half:]]
-        back = {name for f in self.repeated for name in (f.numerator, f.denominator)}
-        place = next((i for i, f in enumerate(path) if f.denominator in back), None)
-        if place is not None and len(symbols) == len(path):
-            symbols.insert(place + 1, f"Π {self._step_back()}")
-        return " · ".join(symbols) or "1"
+            return " · ".join(symbols)
+        found: dict[int, list[str]] = {}
+        for i in range(len(self.over)):
+            factors = [f for f in self.repeated if f.loop == i]
+            back = {name for f in factors for name in (f.numerator, f.denominator)}
+            place = next((k for k, f in enumerate(path) if f.denominator in back), None)
+            if place is not None:
+                found.setdefault(place, []).append(f"Π {_step_back(factors)}")
+        parts = [text for k, s in enumerate(symbols) for text in (s, *found.get(k, ()))]
+        return " · ".join(parts) or "1"
 
-    def _step_back(self) -> str:
-        above = list(dict.fromkeys(f.numerator for f in self.repeated))
-        below = list(dict.fromkeys(f.denominator for f in self.repeated))
-        if len(above) == len(below) == 1:
-            return f"∂{above[0]}/∂{below[0]}"
-        return f"∂({', '.join(above)})/∂({', '.join(below)})"
+    @property
+    def has_exchange(self) -> bool:
+        """Whether a loop on the way hands on more than one carry."""
+        groups = (
+            {f.numerator for f in self.repeated if f.loop == i} for i in range(len(self.over))
+        )
+        return any(len(group) > 1 for group in groups)
 
     @property
     def product(self) -> Array | None:
@@ -167,6 +175,15 @@ class Chain:
             ".txt": lambda: f"{self}\n",
         }
         files.save(path, forms)
+
+
+def _step_back(factors: list[Factor]) -> str:
+    """Return what one loop's factors for a step back are together."""
+    above = list(dict.fromkeys(f.numerator for f in factors))
+    below = list(dict.fromkeys(f.denominator for f in factors))
+    if len(above) == len(below) == 1:
+        return f"∂{above[0]}/∂{below[0]}"
+    return f"∂({', '.join(above)})/∂({', '.join(below)})"
 
 
 def value_text(factor: Factor) -> str:
@@ -212,7 +229,7 @@ def _legend(chain: Chain) -> Iterator[str]:
         yield f"{INCOMING} is the product of the factors before"
     if chain.repeated:
         yield "Π is the product over the steps back: none, one, two, …"
-    if len({factor.numerator for factor in chain.repeated}) > 1:
+    if chain.has_exchange:
         yield "(from one on, where a path leaves it by another carry than it enters by)"
     if any(factor.reused for factor in chain.factors):
         yield "re-used: chains to other parameters have this factor too"

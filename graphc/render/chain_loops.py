@@ -54,7 +54,8 @@ def over_time(
         shown: the nodes that the chain leads through.
     """
     found = [loop for loop in _crossed(opened, shown) if _moved(loop, symbols)]
-    repeated = [f for loop in found for f in _factors(loop, symbols)]
+    steps = [_factors(loop, symbols) for loop in found]
+    repeated = [replace(f, loop=i) for i, factors in enumerate(steps) for f in factors]
     entries = {n: s for loop in found for n, s in _entries(loop, symbols).items()}
     quantities = [_measured(q, _node_of(q, symbols, shown), reading) for q in made.quantities]
     shown_already = {q.symbol for q in made.quantities}
@@ -65,7 +66,9 @@ def over_time(
         said = "handed on to the step after"
         before.append(Quantity(symbols[node], "op", said, str(node.type), node.note.where or ""))
         entries[node] = symbols[node]
-    paths = _through_all_carries(made.paths, {f.numerator for f in repeated})
+    paths = made.paths
+    for factors in steps:
+        paths = _through_all_carries(paths, {f.numerator for f in factors})
     return replace(
         made,
         paths=paths,

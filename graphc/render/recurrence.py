@@ -8,7 +8,7 @@ derivative by its own cotangent; knows no text of a whole derivation.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Container, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from graphc import dims, ir
@@ -17,6 +17,7 @@ from graphc.ops import leaf, linear, scan
 from graphc.passes import differentiate
 from graphc.render import formulas, naming, notation
 from graphc.render.formulas import PLAIN, Term
+from graphc.render.local import over, read_by
 from graphc.render.loops import Loop, Opened
 from graphc.render.notation import Math, fraction, row, symbol, word
 
@@ -64,46 +65,47 @@ def equations(
             than through a loop's state, the sum over time says so.
     """
     found = dict.fromkeys(opened.loops[n] for n in opened.order if n in opened.loops)
+    moved = _reached(opened, wrt)
     derived = {loop.partner for loop in found}
     for loop in found:
         if loop.partner is None and loop in derived and loop.outer is None:
             body: Graph = loop.node.attrs["body"]
-            captured = scan.parts(body.inputs[:-1], loop.walk).captured
-            read = [n for n in captured if _is_from(_unspread(loop.inner[n]), wrt, names)]
+            inner = scan.parts(body.inputs[:-1], loop.walk)
+            read = [n for n in inner.captured if loop.inner[n] in moved]
+            if read:  # what a step is fed moves with the target too
+                read += [n for n in inner.sequences if loop.inner[n] in moved]
             carries = [i for i in range(loop.walk.carries) if _is_moved(loop, i, names)]
             if read and carries:
                 only = loss is None or not _goes_around(opened, loop, wrt, loss)
-                made = _Writer(loop, names, names[wrt], read, carries, only, wrt)
+                made = _Writer(loop, names, names[wrt], read, carries, only, wrt, moved)
                 yield from (replace(e, loop=loop) for e in made.equations())
 
 
 def _goes_around(opened: Opened, loop: Loop, wrt: Node, loss: Node) -> bool:
     """Tell whether a loss reads a tensor in other ways than through what a loop's steps hand on."""
-    reached = _reached(opened.order, wrt, set(loop.renewed))
+    reached = _reached(opened, wrt, set(loop.renewed))
     return loss in reached or any(n.inputs[0] in reached for n in loop.carries)
 
 
-def _reached(order: Sequence[Node], wrt: Node, cut: set[Node]) -> set[Node]:
-    """Return the nodes that a tensor moves, but for those that only ``cut`` ones lead to."""
-    found = {wrt}
-    for node in order:
-        moves = node not in cut and node.op.name != "stop_gradient"
-        if moves and any(n in found for n in node.inputs):
-            found.add(node)
-    return found
+def _reached(opened: Opened, wrt: Node, cut: Collection[Node] = ()) -> set[Node]:
+    """Return the nodes that a tensor moves, but for those that only ``cut`` ones lead to.
+
+    What moves a new carry moves the carry of the step after.
+    """
+    order = [n for n in opened.order if n not in cut]
+    sources = {wrt}
+    while True:
+        found = differentiate.depends(order, sources)
+        more = {c for c, new in opened.returns.items() if new in found and c.tensor.is_float}
+        if more <= found:
+            return found
+        sources |= more
 
 
 def _unspread(node: Node) -> Node:
     while naming.is_passing(node):
         node = node.inputs[0]
     return node
-
-
-def _is_from(node: Node, wrt: Node, names: Mapping[Node, str]) -> bool:
-    """Tell whether a captured value is a tensor, or a statement computed from it."""
-    return node is wrt or (
-        node in names and node.tensor.is_float and wrt in ir.topological((node,))
-    )
 
 
 def _is_moved(loop: Loop, i: int, names: Mapping[Node, str]) -> bool:
@@ -119,6 +121,7 @@ class _Writer:
     carries: Sequence[int]
     is_all: bool
     wrt: Node
+    moved: Container[Node]
 
     @property
     def states(self) -> list[str]:
@@ -130,10 +133,22 @@ class _Writer:
         is_plain = all(_unspread(self.loop.inner[n]) is self.wrt for n in self.read)
         return is_plain and all(n.shape == () for n in (*self.read, *outputs))
 
-    def _moving(self, captured: Node) -> str:
-        """Return how the movement of a captured value is called."""
-        node = _unspread(self.loop.inner[captured])
-        return f"∂{self.target if node is self.wrt else self.names[node]}"
+    def _moving(self, inner: Node) -> Node:
+        """Return how a leaf of the body moves with the target, in movements of statements."""
+        value = self.loop.inner[inner]
+        node = _unspread(value)
+        if node in self.names:
+            return self._direction(inner, f"∂{self.names[node]}", self.is_scalar)
+        holes = {n: leaf.input("held", n.shape, n.dtype) for n in read_by(value, self.names)}
+        moving = [
+            (hole, self._direction(n, f"∂{self.names[n]}", unit=False))
+            for n, hole in holes.items()
+            if n in self.moved
+        ]
+        made = tangent(over(value, holes), moving)
+        if made is None:
+            return linear.broadcast_to(leaf.constant(0, inner.dtype), inner.shape)
+        return over(made, {hole: n for n, hole in holes.items()})
 
     def equations(self) -> Iterator[Equation]:
         for i, state in zip(self.carries, self.states, strict=True):
@@ -168,8 +183,7 @@ class _Writer:
 
     def _is_first(self, i: int) -> bool:
         """Tell whether the first state depends on the target."""
-        first = self.loop.carries[i].inputs[0]
-        return self.wrt in set(ir.topological((first,)))
+        return self.loop.carries[i].inputs[0] in self.moved
 
     def _moved(self, state: str) -> tuple[str, Math]:
         """Return how a state's movement with the target is called."""
@@ -201,7 +215,7 @@ class _Writer:
         body: Graph = self.loop.node.attrs["body"]
         moving: list[tuple[Node, Node]] = []
         if uses:
-            moving += [(n, self._direction(n, self._moving(n), self.is_scalar)) for n in self.read]
+            moving += [(n, self._moving(n)) for n in self.read]
         for j in carries:
             before = self._before(j)
             name = f"∂{before}/∂{self.target}" if self.is_scalar else f"∂{before}"

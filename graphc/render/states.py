@@ -103,7 +103,11 @@ def slopes(node: Node, loss: Node, wrt: Node, numbers: Numbers) -> Slopes | None
     new, old = [body.outputs[i] for i in places], [body.inputs[i] for i in places]
     held = _captured(node, new, wrt)
     first = set(differentiate.depends(ir.topological(node.inputs), [wrt]))
-    if not held or not _is_small(new, [*old, *held]) or first & {*node.inputs[: walk.carries]}:
+    if (
+        not held
+        or not _is_small(new, [*old, *held])
+        or first & {*node.inputs[: walk.carries + walk.sequences]}
+    ):
         return None
     rows = _rows(node, new, [*old, *held])
     by_state = _by_state(node, new, loss)
